@@ -1,0 +1,174 @@
+//! Everything that can happen, and the envelope it travels in.
+
+use crate::{
+    CorrelationId, EventId, Seq, SensorId, anomaly, case, decision, drift, model, notification, prediction, reading,
+    report, work_order,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything that can happen. Closed on purpose: one list to read, one `match` to extend.
+///
+/// Facts stand in the past tense; a request is a fact too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Event {
+    /// A batch of readings was stored.
+    ReadingsAccepted(reading::Accepted),
+    /// Some items of a batch were refused.
+    ReadingsRejected(reading::Rejected),
+    /// A reading left its sensor's normal behaviour.
+    AnomalyDetected(anomaly::Anomaly),
+    /// An anomaly was judged.
+    AnomalyValidated(anomaly::Validated),
+    /// An episode of evidence began.
+    CaseOpened(case::Opened),
+    /// It became more urgent.
+    CaseUpdated(case::Updated),
+    /// It ended.
+    CaseClosed(case::Closed),
+    /// A prognosis was made.
+    MaintenancePredicted(prediction::Prediction),
+    /// A person must decide.
+    DecisionRequired(decision::Required),
+    /// Somebody answered.
+    DecisionReceived(decision::Received),
+    /// Nobody answered in time.
+    DecisionExpired(decision::Expired),
+    /// Somebody asked for maintenance outright.
+    MaintenanceRequested(decision::Requested),
+    /// Maintenance may be planned.
+    MaintenanceApproved(decision::Approved),
+    /// It will not be.
+    MaintenanceDeclined(decision::Declined),
+    /// A repair was booked.
+    MaintenanceScheduled(work_order::Scheduled),
+    /// None could be.
+    SchedulingFailed(work_order::SchedulingFailed),
+    /// A repair was done.
+    MaintenanceCompleted(work_order::Completed),
+    /// The maintenance log has a new line.
+    LogEntryWritten(work_order::LogEntry),
+    /// Somebody is to be told.
+    NotificationRequested(notification::Requested),
+    /// They were.
+    NotificationSent(notification::Sent),
+    /// They could not be.
+    NotificationFailed(notification::Failed),
+    /// What people said changed what an alarm is worth.
+    FeedbackLearned(model::FeedbackLearned),
+    /// A sensor's distribution changed.
+    DriftDetected(drift::Detected),
+    /// A detector is to be fitted anew.
+    TrainingRequested(model::TrainingRequested),
+    /// It was fitted and compared.
+    ModelTrained(model::Trained),
+    /// It could not be.
+    TrainingFailed(model::TrainingFailed),
+    /// The challenger won.
+    ModelPromoted(model::Promoted),
+    /// It did not.
+    ModelRejected(model::Refused),
+    /// A report is wanted.
+    ReportRequested(report::Requested),
+    /// It can be read.
+    ReportGenerated(report::Generated),
+    /// A timer that an agent had set ran out.
+    TimerDue {
+        /// The agent.
+        agent: String,
+        /// The agent's own key.
+        key: String,
+    },
+    /// A demonstration began.
+    GoldenPathStarted {
+        /// The machine's sensor that will fail.
+        sensor: SensorId,
+        /// Readings it sends.
+        sensor_events: u32,
+        /// Whether a person is asked.
+        include_decision: bool,
+    },
+    /// An operator changed how an agent runs.
+    AgentControlled {
+        /// The agent.
+        agent: String,
+        /// What was done.
+        action: Control,
+        /// By whom.
+        by: String,
+    },
+}
+
+/// What an operator can do to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Control {
+    Pause,
+    Resume,
+    Restart,
+}
+
+impl Event {
+    /// The `type` of the event as it stands in JSON and in the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReadingsAccepted(_) => "readings_accepted",
+            Self::ReadingsRejected(_) => "readings_rejected",
+            Self::AnomalyDetected(_) => "anomaly_detected",
+            Self::AnomalyValidated(_) => "anomaly_validated",
+            Self::CaseOpened(_) => "case_opened",
+            Self::CaseUpdated(_) => "case_updated",
+            Self::CaseClosed(_) => "case_closed",
+            Self::MaintenancePredicted(_) => "maintenance_predicted",
+            Self::DecisionRequired(_) => "decision_required",
+            Self::DecisionReceived(_) => "decision_received",
+            Self::DecisionExpired(_) => "decision_expired",
+            Self::MaintenanceRequested(_) => "maintenance_requested",
+            Self::MaintenanceApproved(_) => "maintenance_approved",
+            Self::MaintenanceDeclined(_) => "maintenance_declined",
+            Self::MaintenanceScheduled(_) => "maintenance_scheduled",
+            Self::SchedulingFailed(_) => "scheduling_failed",
+            Self::MaintenanceCompleted(_) => "maintenance_completed",
+            Self::LogEntryWritten(_) => "log_entry_written",
+            Self::NotificationRequested(_) => "notification_requested",
+            Self::NotificationSent(_) => "notification_sent",
+            Self::NotificationFailed(_) => "notification_failed",
+            Self::FeedbackLearned(_) => "feedback_learned",
+            Self::DriftDetected(_) => "drift_detected",
+            Self::TrainingRequested(_) => "training_requested",
+            Self::ModelTrained(_) => "model_trained",
+            Self::TrainingFailed(_) => "training_failed",
+            Self::ModelPromoted(_) => "model_promoted",
+            Self::ModelRejected(_) => "model_rejected",
+            Self::ReportRequested(_) => "report_requested",
+            Self::ReportGenerated(_) => "report_generated",
+            Self::TimerDue { .. } => "timer_due",
+            Self::GoldenPathStarted { .. } => "golden_path_started",
+            Self::AgentControlled { .. } => "agent_controlled",
+        }
+    }
+}
+
+/// An event with its place in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Place in the log.
+    pub seq: Seq,
+    /// The event's own id.
+    pub id: EventId,
+    /// The event it answers.
+    pub cause: Option<EventId>,
+    /// The request it came of.
+    pub correlation: CorrelationId,
+    /// Receive time: when we learnt of it.
+    pub at: Timestamp,
+    /// The component that said it.
+    pub source: String,
+    /// Version of the event's form.
+    pub version: u16,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}

@@ -1,0 +1,37 @@
+//! Reports counted from the store.
+
+use crate::ReportId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A wish for a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requested {
+    /// The report.
+    pub report: ReportId,
+    /// `anomaly_summary`, `maintenance_overview`, `system_health`; free text from old clients.
+    pub report_type: String,
+    /// `json`, or `text` for anything else.
+    pub format: String,
+    /// Start of the time it covers.
+    pub from: Timestamp,
+    /// End of it.
+    pub to: Timestamp,
+}
+
+/// A report that can be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generated {
+    /// The report.
+    pub report: ReportId,
+    /// Its type.
+    pub report_type: String,
+    /// Its format.
+    pub format: String,
+    /// The text; a JSON document when the format is `json`.
+    pub content: String,
+    /// Rows it was counted from.
+    pub data_points: u64,
+    /// What stood in the way, if it could not be made.
+    pub error: Option<String>,
+}
