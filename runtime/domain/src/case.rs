@@ -1,7 +1,7 @@
 //! Health assessment: a case gathers the evidence for one failure mode of one asset.
 
 use crate::reading::SensorType;
-use crate::{AssetId, CaseId, SensorId};
+use crate::{AssetId, CaseId, EventId, SensorId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,8 @@ pub struct Opened {
     pub last_evidence_at: Timestamp,
     /// Why it was opened, in words.
     pub reason: String,
+    /// Anomalies that led to it, oldest first: evidence that came before the case, the last one not included.
+    pub evidence: Vec<EventId>,
     /// The earlier case that this one repeats, if it returned soon.
     pub recurrence_of: Option<CaseId>,
 }

@@ -1,7 +1,7 @@
 //! Everything that can happen, and the envelope it travels in.
 
 use crate::{
-    CorrelationId, EventId, Seq, SensorId, anomaly, case, decision, drift, model, notification, prediction, reading,
+    CorrelationId, EventId, SensorId, Seq, anomaly, case, decision, drift, model, notification, prediction, reading,
     report, work_order,
 };
 use jiff::Timestamp;

@@ -74,6 +74,10 @@ pub struct Sensor {
     pub sensor_type: SensorType,
     /// Unit of its values, if it told one.
     pub unit: Option<String>,
+    /// The value from which on it counts as failed, if told (`limit_high` in the first reading's metadata).
+    pub limit_high: Option<f64>,
+    /// The value down from which it counts as failed, if told (`limit_low` in the first reading's metadata).
+    pub limit_low: Option<f64>,
 }
 
 /// One stored measurement.
@@ -111,4 +115,32 @@ pub struct Rejected {
     pub count: u32,
     /// What was wrong with the first few of them, for people.
     pub examples: Vec<String>,
+}
+
+/// A reading as a sender told it, before anybody judged whether it makes sense.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// The sensor's name.
+    pub sensor: String,
+    /// The measured value.
+    pub value: f64,
+    /// When it was measured; the time of receipt if the sender did not say.
+    pub taken_at: Option<Timestamp>,
+    /// What it measures, if told.
+    pub sensor_type: Option<SensorType>,
+    /// Its unit, if told.
+    pub unit: Option<String>,
+    /// 0 to 1.
+    pub quality: f64,
+    /// Anything else. `asset_id` or `equipment_id` in it names the asset that the sensor sits on.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Why one item was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The field, as a path: `sensor_id`, `metadata`, …
+    pub field: String,
+    /// What is wrong with it, for people.
+    pub message: String,
 }
