@@ -1,0 +1,571 @@
+//! Cases: episodes of evidence for one failure mode of one asset, at most one open at a time.
+//!
+//! **Invariant**: a partial unique index, not a check before the insert, keeps a second open case out.
+
+mod trace;
+
+pub use trace::{EVIDENCE_MAX, Evidence, STEPS_MAX, Trace, trace};
+pub(crate) use trace::{note, of_event};
+
+use crate::instants::{micros, timestamp};
+use crate::unit::NewEvent;
+use crate::{History, StoreError, anomalies, texts};
+use domain::anomaly::Validated;
+use domain::case::{Closed, FailureMode, Opened, Priority, Resolution, Updated};
+use domain::{AssetId, CaseId, CorrelationId, EventId, SensorId, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "cases")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub asset: String,
+        pub failure_mode: String,
+        pub sensor: String,
+        pub priority: String,
+        pub state: String,
+        pub reason: String,
+        pub resolution: Option<String>,
+        pub resolution_reason: Option<String>,
+        pub opened_at: i64,
+        pub first_evidence_at: i64,
+        pub last_evidence_at: i64,
+        pub evidence_count: i64,
+        pub recurrence_of: Option<String>,
+        pub closed_at: Option<i64>,
+        pub correlation: String,
+        pub event_id: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// How far a case has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// There is evidence.
+    Open,
+    /// There is a prognosis.
+    Predicted,
+    /// A person is asked.
+    DecisionPending,
+    /// Maintenance may be planned.
+    Approved,
+    /// Maintenance will not be.
+    Declined,
+    /// It is booked.
+    Scheduled,
+    /// It ended.
+    Closed,
+}
+
+impl State {
+    /// Every state, in the order in which a case passes them.
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Predicted,
+        Self::DecisionPending,
+        Self::Approved,
+        Self::Declined,
+        Self::Scheduled,
+        Self::Closed,
+    ];
+
+    /// The name as it stands in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Predicted => "predicted",
+            Self::DecisionPending => "decision_pending",
+            Self::Approved => "approved",
+            Self::Declined => "declined",
+            Self::Scheduled => "scheduled",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The states from which a case comes to this one. A later prognosis does not undo an approval.
+    fn reached_from(self) -> &'static [Self] {
+        match self {
+            Self::Open | Self::Closed => &[],
+            Self::Predicted => &[Self::Open],
+            Self::DecisionPending => &[Self::Open, Self::Predicted, Self::Declined],
+            Self::Approved | Self::Declined | Self::Scheduled => {
+                &[Self::Open, Self::Predicted, Self::DecisionPending, Self::Approved, Self::Declined]
+            }
+        }
+    }
+}
+
+/// One episode.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Case {
+    /// The case.
+    pub id: CaseId,
+    /// What seems to fail.
+    pub asset: AssetId,
+    /// How.
+    pub failure_mode: FailureMode,
+    /// The sensor whose evidence opened it.
+    pub sensor: SensorId,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How far it has come.
+    pub state: State,
+    /// Why it was opened, or made more urgent, in words.
+    pub reason: String,
+    /// Why it ended.
+    pub resolution: Option<Resolution>,
+    /// In words.
+    pub resolution_reason: Option<String>,
+    /// When it was opened (receive time).
+    pub opened_at: Timestamp,
+    /// Source time of the oldest evidence.
+    pub first_evidence_at: Timestamp,
+    /// Source time of the newest evidence.
+    pub last_evidence_at: Timestamp,
+    /// How many anomalies are evidence of it.
+    pub evidence_count: u64,
+    /// The earlier case that it repeats.
+    pub recurrence_of: Option<CaseId>,
+    /// When it ended (receive time).
+    pub closed_at: Option<Timestamp>,
+    /// The request it came of.
+    pub correlation: CorrelationId,
+    /// The event that opened it.
+    pub event: EventId,
+}
+
+impl TryFrom<row::Model> for Case {
+    type Error = StoreError;
+
+    fn try_from(row: row::Model) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: texts::id(&row.id)?,
+            asset: AssetId::from(row.asset),
+            failure_mode: FailureMode(row.failure_mode),
+            sensor: SensorId::from(row.sensor),
+            priority: texts::named(&row.priority)?,
+            state: texts::named(&row.state)?,
+            reason: row.reason,
+            resolution: row.resolution.as_deref().map(texts::named).transpose()?,
+            resolution_reason: row.resolution_reason,
+            opened_at: timestamp(row.opened_at)?,
+            first_evidence_at: timestamp(row.first_evidence_at)?,
+            last_evidence_at: timestamp(row.last_evidence_at)?,
+            evidence_count: row.evidence_count.unsigned_abs(),
+            recurrence_of: texts::id_or_none(row.recurrence_of.as_deref())?,
+            closed_at: row.closed_at.map(timestamp).transpose()?,
+            correlation: CorrelationId::from(row.correlation),
+            event: texts::id(&row.event_id)?,
+        })
+    }
+}
+
+/// Which cases to list; `None` means any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Those in one state.
+    pub state: Option<State>,
+    /// Those that have not ended, or those that have.
+    pub open: Option<bool>,
+    /// Those of one asset.
+    pub asset: Option<AssetId>,
+    /// Those of one failure mode.
+    pub failure_mode: Option<FailureMode>,
+}
+
+/// Where a page ended. Opaque to clients: print it, hand it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    opened_at: i64,
+    id: CaseId,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{}", self.opened_at, self.id.0.simple())
+    }
+}
+
+/// A text that no page ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this list")]
+pub struct UnknownCursor;
+
+impl FromStr for Cursor {
+    type Err = UnknownCursor;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCursor> {
+        let (opened_at, id) = text.split_once('.').ok_or(UnknownCursor)?;
+        Ok(Self {
+            opened_at: i64::from_str_radix(opened_at, 16).map_err(|_| UnknownCursor)?,
+            id: id.parse().map_err(|_| UnknownCursor)?,
+        })
+    }
+}
+
+/// Some cases, and where the next ones begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Newest first.
+    pub cases: Vec<Case>,
+    /// Absent when there are no more.
+    pub next: Option<Cursor>,
+}
+
+/// Cases opened before the one that `after` names, newest first; from the newest one without it.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn list(history: &History, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+    let rows = chosen(filter)
+        .apply_if(after, |rows, after| {
+            let earlier = row::Column::OpenedAt.lt(after.opened_at);
+            let same = row::Column::OpenedAt.eq(after.opened_at).and(row::Column::Id.lt(after.id.to_string()));
+            rows.filter(Condition::any().add(earlier).add(same))
+        })
+        .order_by_desc(row::Column::OpenedAt)
+        .order_by_desc(row::Column::Id)
+        .limit(limit.saturating_add(1) as u64)
+        .all(history.db())
+        .await?;
+    let more = limit < rows.len();
+    let cases = rows.into_iter().take(limit).map(Case::try_from).collect::<Result<Vec<_>, _>>()?;
+    let next = cases.last().filter(|_| more).map(|last| Cursor { opened_at: micros(last.opened_at), id: last.id });
+    Ok(Page { cases, next })
+}
+
+/// How many cases there are.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn count(history: &History, filter: &Filter) -> Result<u64, StoreError> {
+    Ok(chosen(filter).count(history.db()).await?)
+}
+
+/// How many cases have not ended.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn count_open(history: &History) -> Result<u64, StoreError> {
+    count(history, &Filter { open: Some(true), ..Filter::default() }).await
+}
+
+fn chosen(filter: &Filter) -> sea_orm::Select<row::Entity> {
+    let mode = filter.failure_mode.as_ref();
+    row::Entity::find()
+        .apply_if(filter.state, |rows, state| rows.filter(row::Column::State.eq(state.as_str())))
+        .apply_if(filter.open, |rows, open| {
+            let closed_at = row::Column::ClosedAt;
+            rows.filter(if open { closed_at.is_null() } else { closed_at.is_not_null() })
+        })
+        .apply_if(filter.asset.as_ref(), |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
+        .apply_if(mode, |rows, mode| rows.filter(row::Column::FailureMode.eq(mode.0.as_str())))
+}
+
+/// One case.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn get(history: &History, id: CaseId) -> Result<Option<Case>, StoreError> {
+    row::Entity::find_by_id(id.to_string()).one(history.db()).await?.map(Case::try_from).transpose()
+}
+
+/// The case of one failure mode of one asset that has not ended.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn open_for(history: &History, asset: &AssetId, mode: &FailureMode) -> Result<Option<Case>, StoreError> {
+    newest(history, asset, mode, true).await
+}
+
+/// The case of one failure mode of one asset that ended last.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn last_closed_for(
+    history: &History,
+    asset: &AssetId,
+    mode: &FailureMode,
+) -> Result<Option<Case>, StoreError> {
+    newest(history, asset, mode, false).await
+}
+
+async fn newest(
+    history: &History,
+    asset: &AssetId,
+    mode: &FailureMode,
+    open: bool,
+) -> Result<Option<Case>, StoreError> {
+    let filter =
+        Filter { open: Some(open), asset: Some(asset.clone()), failure_mode: Some(mode.clone()), ..Filter::default() };
+    let row = chosen(&filter)
+        .order_by_desc(row::Column::ClosedAt)
+        .order_by_desc(row::Column::OpenedAt)
+        .one(history.db())
+        .await?;
+    row.map(Case::try_from).transpose()
+}
+
+/// Cases of the same failure mode, newest first, without `except`.
+pub(crate) async fn of_mode(
+    history: &History,
+    mode: &FailureMode,
+    except: CaseId,
+    limit: usize,
+) -> Result<Vec<Case>, StoreError> {
+    let judged = [State::Approved, State::Declined, State::Scheduled, State::Closed].map(State::as_str);
+    let rows = row::Entity::find()
+        .filter(row::Column::FailureMode.eq(mode.0.as_str()))
+        .filter(row::Column::Id.ne(except.to_string()))
+        .filter(row::Column::State.is_in(judged))
+        .order_by_desc(row::Column::OpenedAt)
+        .limit(limit as u64)
+        .all(history.db())
+        .await?;
+    rows.into_iter().map(Case::try_from).collect()
+}
+
+/// A case began. The anomalies that led to it become its evidence.
+pub(crate) async fn opened(tx: &impl ConnectionTrait, event: &NewEvent, opened: &Opened) -> Result<(), DbErr> {
+    let judged = anomalies::adopted(tx, opened.case, &opened.evidence).await?;
+    let earlier = opened.evidence.iter().map(|id| (*id, "anomaly_detected"));
+    let earlier: Vec<_> = earlier.chain(judged.into_iter().map(|id| (id, "anomaly_validated"))).collect();
+    note(tx, opened.case, &earlier).await?;
+    let row = row::Model {
+        id: opened.case.to_string(),
+        asset: opened.asset.as_str().to_owned(),
+        failure_mode: opened.failure_mode.0.clone(),
+        sensor: opened.sensor.as_str().to_owned(),
+        priority: opened.priority.as_str().to_owned(),
+        state: State::Open.as_str().to_owned(),
+        reason: opened.reason.clone(),
+        resolution: None,
+        resolution_reason: None,
+        opened_at: micros(event.at),
+        first_evidence_at: micros(opened.first_evidence_at),
+        last_evidence_at: micros(opened.last_evidence_at),
+        // Those that led to it, and the one that opened it if it was told of before.
+        evidence_count: anomalies::n_of_case(tx, opened.case).await?,
+        recurrence_of: opened.recurrence_of.map(|case| case.to_string()),
+        closed_at: None,
+        correlation: event.correlation.as_str().to_owned(),
+        event_id: event.id.to_string(),
+    };
+    row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// A case became more, or less, urgent.
+pub(crate) async fn updated(tx: &impl ConnectionTrait, updated: &Updated) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::Priority, Expr::value(updated.priority.as_str()))
+        .col_expr(row::Column::Reason, Expr::value(updated.reason.as_str()))
+        .filter(row::Column::Id.eq(updated.case.to_string()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// A case ended.
+pub(crate) async fn closed(tx: &impl ConnectionTrait, event: &NewEvent, closed: &Closed) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::State, Expr::value(State::Closed.as_str()))
+        .col_expr(row::Column::Resolution, Expr::value(closed.resolution.as_str()))
+        .col_expr(row::Column::ResolutionReason, Expr::value(closed.reason.as_str()))
+        .col_expr(row::Column::ClosedAt, Expr::value(micros(event.at)))
+        .filter(row::Column::Id.eq(closed.case.to_string()))
+        .filter(row::Column::ClosedAt.is_null())
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// A case came further, unless it is beyond `state` already.
+pub(crate) async fn advanced(tx: &impl ConnectionTrait, case: CaseId, state: State) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::State, Expr::value(state.as_str()))
+        .filter(row::Column::Id.eq(case.to_string()))
+        .filter(row::Column::State.is_in(state.reached_from().iter().map(|from| from.as_str())))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// One more anomaly is evidence of a case.
+pub(crate) async fn evidence(tx: &impl ConnectionTrait, case: CaseId, validated: &Validated) -> Result<(), DbErr> {
+    let taken_at = micros(validated.anomaly.taken_at);
+    let first = Expr::case(Expr::col(row::Column::FirstEvidenceAt).gt(taken_at), taken_at)
+        .finally(Expr::col(row::Column::FirstEvidenceAt));
+    let last = Expr::case(Expr::col(row::Column::LastEvidenceAt).lt(taken_at), taken_at)
+        .finally(Expr::col(row::Column::LastEvidenceAt));
+    row::Entity::update_many()
+        .col_expr(row::Column::FirstEvidenceAt, first.into())
+        .col_expr(row::Column::LastEvidenceAt, last.into())
+        .col_expr(row::Column::EvidenceCount, Expr::col(row::Column::EvidenceCount).add(1))
+        .filter(row::Column::Id.eq(case.to_string()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::{
+        Story, anomaly, case, completed, declined, hot, opened, predicted, proposal, required, scheduled, second,
+        validated,
+    };
+    use domain::Event;
+    use domain::decision::{Approved, By};
+    use sea_orm::SqlErr;
+    use uuid::Uuid;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    #[tokio::test]
+    async fn a_second_open_case_is_refused_by_the_store() -> Outcome {
+        // Given an open case,
+        let mut story = Story::begin().await?;
+        story.open(0, 1, "pump-1").await?;
+        // when another one is opened for the same asset and failure mode, it is refused,
+        let error = story.open(1, 2, "pump-1").await.expect_err("one is open already");
+        assert!(matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))), "{error}");
+        assert_eq!(get(&story.history, case(2)).await?, None);
+        // but not on another asset, nor for another failure mode,
+        story.open(2, 3, "pump-2").await?;
+        let other = Opened { failure_mode: FailureMode::sensor_fault(), ..opened(3, 4, "pump-1") };
+        story.tell(3, None, Event::CaseOpened(other)).await?;
+        // nor when the first one has ended.
+        story.close(4, 1).await?;
+        story.open(5, 5, "pump-1").await?;
+        let open = open_for(&story.history, &AssetId::from("pump-1"), &hot()).await?;
+        assert_eq!(open.map(|open| open.id), Some(case(5)));
+        let closed = last_closed_for(&story.history, &AssetId::from("pump-1"), &hot()).await?;
+        assert_eq!(closed.map(|closed| closed.id), Some(case(1)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn evidence_is_counted_and_dated_by_source_time() -> Outcome {
+        // Given a case whose first evidence was told of before it was opened,
+        let mut story = Story::begin().await?;
+        let mut evidence = Vec::new();
+        for at in [10, 0, 20] {
+            let detected = story.tell(at, None, Event::AnomalyDetected(anomaly(at, "pump-1"))).await?;
+            evidence.push((at, detected));
+        }
+        story.tell(21, None, validated(10, "pump-1", evidence[0].1, Some(case(1)))).await?;
+        story.open(22, 1, "pump-1").await?;
+        // when a late reading and 62 newer ones join it,
+        story.tell(23, None, validated(0, "pump-1", evidence[1].1, Some(case(1)))).await?;
+        for at in 24_i64..86 {
+            let unseen = EventId(Uuid::from_u128(at.unsigned_abs().into()));
+            story.tell(at, None, validated(at, "pump-1", unseen, Some(case(1)))).await?;
+        }
+        // and one that is nobody's evidence,
+        story.tell(90, None, validated(20, "pump-1", evidence[2].1, None)).await?;
+        // then there are 64, from the oldest source time to the newest.
+        let known = get(&story.history, case(1)).await?.expect("it was opened");
+        assert_eq!(known.evidence_count, 64);
+        assert_eq!((known.first_evidence_at, known.last_evidence_at), (second(0), second(85)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_case_passes_its_states_and_never_goes_back() -> Outcome {
+        let mut story = Story::begin().await?;
+        let approved = || {
+            Event::MaintenanceApproved(Approved {
+                request: Some("q-1".into()),
+                proposal: proposal(Some(1), "pump-1"),
+                by: By::Policy,
+                reason: "sure".to_owned(),
+            })
+        };
+        let steps = [
+            (Event::CaseOpened(opened(0, 1, "pump-1")), State::Open),
+            (Event::MaintenancePredicted(predicted(1, "pump-1")), State::Predicted),
+            (required("q-1", 1, 60), State::DecisionPending),
+            // A later forecast does not hide that a person is asked.
+            (Event::MaintenancePredicted(predicted(1, "pump-1")), State::DecisionPending),
+            (declined("q-1", 1), State::Declined),
+            (required("q-1", 1, 60), State::DecisionPending),
+            (approved(), State::Approved),
+            (Event::MaintenanceScheduled(scheduled(1, Some(1), "tech-1", 100, 200)), State::Scheduled),
+            (approved(), State::Scheduled),
+            (completed(1, Some(case(1)), 180, true), State::Scheduled),
+            (
+                Event::CaseClosed(Closed {
+                    case: case(1),
+                    resolution: Resolution::Repaired,
+                    reason: "fan replaced".to_owned(),
+                }),
+                State::Closed,
+            ),
+            (Event::MaintenancePredicted(predicted(1, "pump-1")), State::Closed),
+        ];
+        for (at, (event, state)) in (0..).zip(steps) {
+            let name = event.name();
+            story.tell(at, None, event).await?;
+            let known = get(&story.history, case(1)).await?.expect("it was opened");
+            assert_eq!(known.state, state, "after {name}");
+        }
+        let known = get(&story.history, case(1)).await?.expect("it was opened");
+        assert_eq!((known.resolution, known.closed_at), (Some(Resolution::Repaired), Some(second(10))));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_page_by_page() -> Outcome {
+        // Given five cases, two of them opened in the same instant,
+        let mut story = Story::begin().await?;
+        for (id, at) in [(1, 0), (2, 10), (3, 10), (4, 20), (5, 30)] {
+            story.open(at, id, &format!("pump-{id}")).await?;
+        }
+        story.close(40, 4).await?;
+        // when they are read two at a time, with the cursor going through a client's hands,
+        let mut seen = Vec::new();
+        let mut after: Option<Cursor> = None;
+        loop {
+            let page = list(&story.history, &Filter::default(), after, 2).await?;
+            seen.extend(page.cases.iter().map(|case| case.id));
+            let Some(next) = page.next else { break };
+            after = Some(next.to_string().parse()?);
+        }
+        // then each comes once, the newest first.
+        assert_eq!(seen, [case(5), case(4), case(3), case(2), case(1)]);
+        // And filters choose.
+        assert_eq!(count_open(&story.history).await?, 4);
+        let closed = Filter { state: Some(State::Closed), ..Filter::default() };
+        let page = list(&story.history, &closed, None, 10).await?;
+        assert_eq!(page.cases.iter().map(|case| case.id).collect::<Vec<_>>(), [case(4)]);
+        let pump = Filter { asset: Some("pump-2".into()), failure_mode: Some(hot()), ..Filter::default() };
+        let page = list(&story.history, &pump, None, 10).await?;
+        assert_eq!(page.cases.iter().map(|case| case.id).collect::<Vec<_>>(), [case(2)]);
+        assert_eq!("rubbish".parse::<Cursor>(), Err(UnknownCursor));
+        Ok(())
+    }
+}

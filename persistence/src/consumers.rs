@@ -1,0 +1,127 @@
+//! Where each agent stands in the log, and which of its incarnations may move it.
+
+use crate::instants::timestamp;
+use crate::unit::{Incarnation, Origin};
+use crate::{StoreError, sql};
+use domain::{Seq, Timestamp};
+use sea_orm::{ConnectionTrait, DbErr};
+use serde::Serialize;
+
+/// Agents that are listed at most; there are far fewer.
+const LIST_MAX: i64 = 1_000;
+
+/// An agent's durable place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConsumerRow {
+    /// The agent.
+    pub name: String,
+    /// Events up to here are done.
+    pub cursor: Seq,
+    /// Its newest incarnation.
+    pub epoch: i64,
+    /// Attempts at the event after the cursor.
+    pub attempts: u32,
+    /// An operator paused it.
+    pub paused: bool,
+    /// Receive time of the event after the cursor, if there is one.
+    pub oldest_unhandled_at: Option<Timestamp>,
+}
+
+/// Starts an incarnation, which counts as an attempt if it is `charged`; `head` is the newest event.
+pub(crate) async fn begin(
+    tx: &impl ConnectionTrait,
+    agent: &str,
+    origin: Origin,
+    charged: bool,
+    head: Seq,
+) -> Result<Incarnation, DbErr> {
+    let select = "SELECT cursor, epoch, attempts, clean FROM consumers WHERE name = $1";
+    let found = sql::row(tx, select, [agent.into()]).await?;
+    let (incarnation, statement) = match found {
+        Some(row) => {
+            let cursor = Seq(row.try_get("", "cursor")?);
+            // With no event after the cursor there is nothing that the attempts so far could be held against.
+            let spent: i32 = if cursor < head { row.try_get("", "attempts")? } else { 0 };
+            let incarnation = Incarnation {
+                epoch: row.try_get::<i64>("", "epoch")? + 1,
+                cursor,
+                // One that is not charged makes the attempt that its predecessor was charged for.
+                attempts: (attempts(spent)? + u32::from(charged)).max(1),
+                clean: row.try_get("", "clean")?,
+            };
+            (incarnation, "UPDATE consumers SET epoch = $2, attempts = $4, clean = $5 WHERE name = $1 AND cursor = $3")
+        }
+        None => {
+            let cursor = match origin {
+                Origin::Now => head,
+                Origin::Beginning => Seq(0),
+            };
+            let incarnation = Incarnation { epoch: 1, cursor, attempts: 1, clean: true };
+            (incarnation, "INSERT INTO consumers (name, epoch, cursor, attempts, clean) VALUES ($1, $2, $3, $4, $5)")
+        }
+    };
+    let values = [
+        agent.into(),
+        incarnation.epoch.into(),
+        incarnation.cursor.0.into(),
+        i64::from(incarnation.attempts).into(),
+        false.into(),
+    ];
+    sql::execute(tx, statement, values).await?;
+    Ok(incarnation)
+}
+
+/// Moves the cursor; false when another incarnation did, or may.
+pub(crate) async fn advance(
+    tx: &impl ConnectionTrait,
+    agent: &str,
+    epoch: i64,
+    from: Seq,
+    to: Seq,
+    attempts: u32,
+) -> Result<bool, DbErr> {
+    let update = "UPDATE consumers SET cursor = $1, attempts = $2 WHERE name = $3 AND epoch = $4 AND cursor = $5";
+    let values = [to.0.into(), i64::from(attempts).into(), agent.into(), epoch.into(), from.0.into()];
+    Ok(sql::execute(tx, update, values).await? == 1)
+}
+
+/// Marks the end of an incarnation as an orderly one; false when another has taken over.
+pub(crate) async fn rest(tx: &impl ConnectionTrait, agent: &str, epoch: i64) -> Result<bool, DbErr> {
+    let update = "UPDATE consumers SET clean = $1 WHERE name = $2 AND epoch = $3";
+    let values = [true.into(), agent.into(), epoch.into()];
+    Ok(sql::execute(tx, update, values).await? == 1)
+}
+
+/// Whether `epoch` is the agent's newest incarnation and events up to `cursor` are done.
+pub(crate) async fn holds(tx: &impl ConnectionTrait, agent: &str, epoch: i64, cursor: Seq) -> Result<bool, DbErr> {
+    let select = "SELECT 1 FROM consumers WHERE name = $1 AND epoch = $2 AND $3 <= cursor";
+    let values = [agent.into(), epoch.into(), cursor.0.into()];
+    Ok(sql::row(tx, select, values).await?.is_some())
+}
+
+/// Every agent, by name.
+pub(crate) async fn list(db: &impl ConnectionTrait) -> Result<Vec<ConsumerRow>, StoreError> {
+    let select = "SELECT name, cursor, epoch, attempts, paused, \
+                  (SELECT at FROM events WHERE consumers.cursor < seq ORDER BY seq LIMIT 1) AS oldest_unhandled_at \
+                  FROM consumers ORDER BY name LIMIT $1";
+    let rows = sql::rows(db, select, [LIST_MAX.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ConsumerRow {
+                name: row.try_get("", "name")?,
+                cursor: Seq(row.try_get("", "cursor")?),
+                epoch: row.try_get("", "epoch")?,
+                attempts: attempts(row.try_get("", "attempts")?)?,
+                paused: row.try_get("", "paused")?,
+                oldest_unhandled_at: row
+                    .try_get::<Option<i64>>("", "oldest_unhandled_at")?
+                    .map(timestamp)
+                    .transpose()?,
+            })
+        })
+        .collect()
+}
+
+fn attempts(stored: i32) -> Result<u32, DbErr> {
+    u32::try_from(stored).map_err(|_| DbErr::Type(format!("{stored} attempts")))
+}

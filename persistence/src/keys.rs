@@ -1,0 +1,138 @@
+//! API keys, hashed.
+//!
+//! Holds what a key may do and for how long; making, hashing and comparing keys is the edge's task.
+
+use crate::instants::{micros, timestamp};
+use crate::{History, StoreError, texts};
+use domain::Timestamp;
+use sea_orm::sea_query::{Expr, Func};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use uuid::Uuid;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "api_keys")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub name: String,
+        pub prefix: String,
+        pub hash: Vec<u8>,
+        pub scopes: String,
+        pub created_at: i64,
+        pub expires_at: Option<i64>,
+        pub revoked_at: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A key, without the key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: Uuid,
+    /// What people call it; unique among keys that were not revoked.
+    pub name: String,
+    /// The part of the key that may be shown; unique.
+    pub prefix: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl TryFrom<row::Model> for ApiKey {
+    type Error = StoreError;
+
+    fn try_from(row: row::Model) -> Result<Self, StoreError> {
+        let id = texts::id(&row.id)?;
+        let hash = row.hash.try_into();
+        Ok(Self {
+            id,
+            name: row.name,
+            prefix: row.prefix,
+            hash: hash.map_err(|_| StoreError::Corrupt(format!("the hash of key {id} is not 32 bytes long")))?,
+            scopes: texts::parsed(&row.scopes)?,
+            created_at: timestamp(row.created_at)?,
+            expires_at: row.expires_at.map(timestamp).transpose()?,
+            revoked_at: row.revoked_at.map(timestamp).transpose()?,
+        })
+    }
+}
+
+/// Keys, newest first, revoked and expired ones too.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<ApiKey>, StoreError> {
+    let rows = row::Entity::find()
+        .order_by_desc(row::Column::CreatedAt)
+        .order_by_desc(row::Column::Id)
+        .limit(limit as u64)
+        .offset(offset as u64)
+        .all(history.db())
+        .await?;
+    rows.into_iter().map(ApiKey::try_from).collect()
+}
+
+/// The key that shows `prefix`, also if it was revoked or has expired.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn find_by_prefix(history: &History, prefix: &str) -> Result<Option<ApiKey>, StoreError> {
+    let row = row::Entity::find().filter(row::Column::Prefix.eq(prefix)).one(history.db()).await?;
+    row.map(ApiKey::try_from).transpose()
+}
+
+/// How many keys there ever were.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn count(history: &History) -> Result<u64, StoreError> {
+    Ok(row::Entity::find().count(history.db()).await?)
+}
+
+/// Keeps a new key.
+pub(crate) async fn create(tx: &impl ConnectionTrait, key: &ApiKey) -> Result<(), DbErr> {
+    let row = row::Model {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        prefix: key.prefix.clone(),
+        hash: key.hash.to_vec(),
+        scopes: texts::json(&key.scopes)?,
+        created_at: micros(key.created_at),
+        expires_at: key.expires_at.map(micros),
+        revoked_at: key.revoked_at.map(micros),
+    };
+    row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Takes a key back. One that was taken back keeps its first instant.
+pub(crate) async fn revoke(tx: &impl ConnectionTrait, id: Uuid, at: Timestamp) -> Result<(), DbErr> {
+    let first = Func::coalesce([Expr::col(row::Column::RevokedAt), Expr::value(micros(at))]);
+    let updated = row::Entity::update_many()
+        .col_expr(row::Column::RevokedAt, first.into())
+        .filter(row::Column::Id.eq(id.to_string()))
+        .exec(tx)
+        .await?;
+    if updated.rows_affected == 0 { Err(DbErr::Custom(format!("no key has the id {id}"))) } else { Ok(()) }
+}

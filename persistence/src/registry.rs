@@ -1,0 +1,101 @@
+//! Every sensor that ever sent a reading, in memory: number and description by name and by number.
+//!
+//! It holds committed sensors only. A sensor's first description wins.
+
+use crate::{StoreError, sql};
+use domain::reading::{Sensor, SensorType};
+use domain::{AssetId, SensorId};
+use sea_orm::{ConnectionTrait, QueryResult};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// A sensor with the number that stands for it in the table of readings.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    pub(crate) no: i32,
+    pub(crate) sensor: Arc<Sensor>,
+}
+
+/// The registered sensors.
+#[derive(Default)]
+pub(crate) struct Registry {
+    // A leaf: nothing is awaited and nothing else is locked while it is held.
+    known: RwLock<Known>,
+}
+
+/// The registered sensors at one moment.
+#[derive(Default)]
+pub(crate) struct Known {
+    by_id: HashMap<SensorId, Registered>,
+    by_no: HashMap<i32, Arc<Sensor>>,
+    last_no: i32,
+}
+
+impl Known {
+    /// The sensor of that name.
+    pub(crate) fn by_id(&self, id: &SensorId) -> Option<&Registered> {
+        self.by_id.get(id)
+    }
+
+    /// The sensor of that number.
+    pub(crate) fn by_no(&self, no: i32) -> Option<&Arc<Sensor>> {
+        self.by_no.get(&no)
+    }
+
+    /// The highest number given so far, 0 before the first.
+    pub(crate) fn last_no(&self) -> i32 {
+        self.last_no
+    }
+
+    fn add(&mut self, registered: Registered) {
+        self.last_no = self.last_no.max(registered.no);
+        self.by_no.insert(registered.no, Arc::clone(&registered.sensor));
+        self.by_id.insert(registered.sensor.id.clone(), registered);
+    }
+}
+
+impl Registry {
+    /// The sensors as they are now. Not to be held across an await.
+    pub(crate) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds sensors that were committed.
+    pub(crate) fn add(&self, sensors: impl IntoIterator<Item = Registered>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for registered in sensors {
+            known.add(registered);
+        }
+    }
+
+    /// Takes the sensors from the table, whatever was known before.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub(crate) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        // Not limited: there are as many rows as sensors, and all of them are needed.
+        let select = "SELECT no, id, asset, sensor_type, unit, limit_high, limit_low FROM sensors";
+        let rows = sql::rows(db, select, []).await?;
+        let mut fresh = Known::default();
+        for row in &rows {
+            fresh.add(registered(row)?);
+        }
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+}
+
+fn registered(row: &QueryResult) -> Result<Registered, StoreError> {
+    let sensor_type: String = row.try_get("", "sensor_type")?;
+    let sensor = Sensor {
+        id: SensorId::from(row.try_get::<String>("", "id")?),
+        asset: AssetId::from(row.try_get::<String>("", "asset")?),
+        sensor_type: SensorType::parse(&sensor_type)
+            .ok_or_else(|| StoreError::Corrupt(format!("unknown sensor type {sensor_type}")))?,
+        unit: row.try_get("", "unit")?,
+        limit_high: row.try_get("", "limit_high")?,
+        limit_low: row.try_get("", "limit_low")?,
+    };
+    Ok(Registered { no: row.try_get("", "no")?, sensor: Arc::new(sensor) })
+}

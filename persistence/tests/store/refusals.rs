@@ -1,0 +1,94 @@
+//! A unit that cannot be committed harms only itself.
+
+use crate::bench::{Bench, drift, id, note, reading, said};
+use domain::event::Control;
+use domain::reading::Rejected;
+use domain::{Event, Seq};
+use persistence::unit::{Appended, Ingested, NewEvent, Refused};
+
+#[tokio::test]
+async fn a_unit_that_contradicts_what_is_stored_is_refused_alone() {
+    // Given three requests that wait, and the one in the middle uses an event id twice,
+    let mut bench = Bench::idle().await;
+    let twice = note(Control::Pause);
+    let first = bench.ingest(vec![reading("T1", 1.0)], None);
+    let store = bench.store.clone();
+    let guilty = store.append(vec![twice.clone(), twice], None);
+    let third = store.append(vec![note(Control::Resume)], None);
+    // when they are committed as one group,
+    let (refused, third, ()) = tokio::join!(guilty, third, async { bench.run() });
+    drop(store);
+    // then only that one is refused, and leaves no gap.
+    assert!(matches!(refused, Err(Refused::Conflict(_))), "{refused:?}");
+    assert_eq!(third, Ok(Appended::Stored(Seq(2))));
+    assert!(matches!(first.await.expect("the writer answers"), Ok(Ingested::Stored { .. })));
+    let stats = bench.store.stats();
+    assert_eq!((stats.commits, stats.groups_rerun, stats.units, stats.units_refused), (1, 1, 2, 1));
+    let events = bench.events().await;
+    assert_eq!(events.iter().map(|envelope| envelope.seq.0).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(bench.reopened().await.events().await, events);
+}
+
+#[tokio::test]
+async fn a_reading_without_a_value_refuses_its_own_request_only() {
+    let mut bench = Bench::idle().await;
+    let senseless = bench.ingest(vec![reading("T1", 1.0), reading("T2", f64::NAN)], None);
+    let sound = bench.ingest(vec![reading("T3", 3.0)], None);
+    bench.run();
+    assert!(matches!(senseless.await.expect("the writer answers"), Err(Refused::Conflict(_))));
+    assert!(matches!(sound.await.expect("the writer answers"), Ok(Ingested::Stored { first, .. }) if first.0 == 1));
+    // The sensors of the refused request were not registered either.
+    bench.stored(vec![reading("T2", 2.0)]).await;
+    let names: Vec<_> = bench.readings().await.iter().map(|reading| reading.sensor.id.to_string()).collect();
+    assert_eq!(names, ["T3", "T2"]);
+    let bench = bench.reopened().await;
+    let names: Vec<_> = bench.readings().await.iter().map(|reading| reading.sensor.id.to_string()).collect();
+    assert_eq!(names, ["T3", "T2"]);
+}
+
+#[tokio::test]
+async fn an_event_that_could_not_be_read_back_is_refused() {
+    let bench = Bench::running().await;
+    let senseless = bench.store.append(vec![drift(f64::INFINITY)], None).await;
+    assert!(matches!(senseless, Err(Refused::Conflict(_))));
+    assert_eq!(bench.events().await, []);
+}
+
+#[tokio::test]
+async fn requests_without_content_are_refused() {
+    let bench = Bench::running().await;
+    assert!(matches!(bench.store.append(vec![], None).await, Err(Refused::Conflict(_))));
+    assert!(matches!(bench.ingest(vec![], None).await.expect("the writer answers"), Err(Refused::Conflict(_))));
+    assert_eq!(bench.events().await, []);
+}
+
+#[tokio::test]
+async fn items_that_were_rejected_are_in_the_log_beside_those_accepted() {
+    let bench = Bench::running().await;
+    let rejected = Rejected { count: 2, examples: vec!["sensor_id: empty".to_owned()] };
+    for readings in [vec![reading("T1", 1.0)], vec![]] {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let unit =
+            persistence::unit::Ingest { rejected: Some(rejected.clone()), ..crate::bench::unit(readings, None, reply) };
+        let event = unit.event;
+        bench.store.ingest(unit).expect("the store is open");
+        let ingested = answer.await.expect("the writer answers");
+        assert!(matches!(ingested, Ok(Ingested::Stored { event: told, .. }) if told == event));
+    }
+    let events = bench.events().await;
+    let names: Vec<_> = events.iter().map(|envelope| envelope.event.name()).collect();
+    assert_eq!(names, ["readings_accepted", "readings_rejected", "readings_rejected"]);
+    assert!(events.iter().all(|envelope| envelope.source == "data_acquisition" && envelope.cause.is_none()));
+}
+
+#[tokio::test]
+async fn a_refused_event_can_be_submitted_again_under_another_id() {
+    let bench = Bench::running().await;
+    let event = note(Control::Pause);
+    bench.store.append(vec![event.clone()], None).await.expect("it is new");
+    assert!(matches!(bench.store.append(vec![event.clone()], None).await, Err(Refused::Conflict(_))));
+    let renamed = NewEvent { id: id(), ..event };
+    assert_eq!(bench.store.append(vec![renamed], None).await, Ok(Appended::Stored(Seq(2))));
+    let due = said(Event::TimerDue { agent: "drift".to_owned(), key: "x".to_owned() });
+    assert_eq!(bench.store.append(vec![due], None).await, Ok(Appended::Stored(Seq(3))));
+}
