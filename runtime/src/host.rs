@@ -1,0 +1,450 @@
+//! The one actor that runs any agent: delivery, commit, replay.
+//!
+//! A host's mailbox carries wake-ups and control, never an event. Whatever ends an incarnation, the
+//! next one starts from the last checkpoint and replays up to the cursor.
+
+use crate::Shared;
+use crate::agent::{Agent, Effects, Failure};
+use crate::ctx::{Ctx, ReadingSource, Said};
+use crate::rules::attempts::{self, Verdict};
+use crate::slot::{Exit, HostMessage, Slot, State};
+use domain::{Envelope, Seq};
+use futures_util::FutureExt;
+use persistence::unit::{AgentUnit, DeadLetter, Incarnation, Origin, Refused};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tracing::{Instrument, debug, debug_span, error, warn};
+
+/// Life of a process after which its end is no longer blamed on its start.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Events that may be skipped before the cursor is stored for their sake alone.
+const SKIPPED_MAX: i64 = 1_024;
+
+pub(crate) async fn spawn<A: Agent>(
+    agent: Arc<A>,
+    slot: Arc<Slot>,
+    shared: Arc<Shared>,
+    supervisor: ActorCell,
+) -> Result<ActorCell, String> {
+    let generation = slot.generation.load(Ordering::SeqCst);
+    let tenure = Tenure { agent, slot: Arc::clone(&slot), shared, generation, place: None };
+    let (actor, _) = Actor::spawn_linked(None, Host::<A>(PhantomData), tenure, supervisor)
+        .await
+        .map_err(|error| error.to_string())?;
+    let cell = actor.get_cell();
+    slot.open(actor);
+    slot.set_state(State::Running);
+    slot.wake();
+    Ok(cell)
+}
+
+struct Host<A>(PhantomData<fn() -> A>);
+
+/// One incarnation.
+struct Tenure<A: Agent> {
+    agent: Arc<A>,
+    slot: Arc<Slot>,
+    shared: Arc<Shared>,
+    generation: u64,
+    place: Option<Place<A::State>>,
+}
+
+/// Where an incarnation stands in the log, and what it remembers.
+struct Place<S> {
+    epoch: i64,
+    /// Stored: events up to here are done.
+    cursor: Seq,
+    /// Seen: events after the cursor up to here were skipped.
+    scanned: Seq,
+    /// What is known of the next event, while none was handled yet.
+    suspect: Option<Suspect>,
+    /// One event at a time up to here, because the previous incarnation ended unseen.
+    single_until: Seq,
+    state: S,
+    handled_since_checkpoint: u64,
+    checkpointed_at: Instant,
+}
+
+/// The first event that an incarnation will handle.
+#[derive(Clone, Copy)]
+struct Suspect {
+    /// The attempt that comes next, 1 for the first.
+    attempt: u32,
+    /// The end of the previous incarnation was seen, so that attempts are counted already. If it was not, the
+    /// attempt is stored before it is made.
+    clean: bool,
+}
+
+/// Why an incarnation ends.
+enum End {
+    /// This event, at this attempt.
+    Event { attempt: u32, error: String },
+    /// The store could not be reached.
+    Unavailable(String),
+    /// Another incarnation is at work.
+    Fenced,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<Refused> for End {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Fenced { .. } => Self::Fenced,
+            Refused::Unavailable(error) => Self::Unavailable(error),
+            Refused::Conflict(_) | Refused::KeyReused => Self::Other(refused.to_string()),
+        }
+    }
+}
+
+impl From<persistence::StoreError> for End {
+    fn from(error: persistence::StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl<A: Agent> Actor for Host<A> {
+    type Msg = HostMessage;
+    type State = Tenure<A>;
+    type Arguments = Tenure<A>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        tenure: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(tenure)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        tenure: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = match message {
+            HostMessage::Wake => tenure.wake().await,
+            HostMessage::Drain => {
+                tenure.slot.set_state(State::Draining);
+                let drained = tenure.drain().await;
+                myself.stop(None);
+                drained
+            }
+        };
+        ended.map_err(|end| tenure.end(end).into())
+    }
+}
+
+impl<A: Agent> Tenure<A> {
+    /// Handles at most one chunk, so that control messages get their turn between chunks.
+    async fn wake(&mut self) -> Result<(), End> {
+        // The flag is cleared before the log is read: what is committed from here on wakes anew.
+        self.slot.woken();
+        if self.slot.paused.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if self.slot.generation.load(Ordering::SeqCst) != self.generation {
+            return Err(End::Fenced);
+        }
+        if self.place.is_none() {
+            self.place = Some(self.begin().await?);
+        }
+        if self.chunk().await? {
+            self.slot.wake();
+        }
+        Ok(())
+    }
+
+    /// Starts the incarnation: one durable write, then the state as it was at the cursor.
+    async fn begin(&self) -> Result<Place<A::State>, End> {
+        // Only an event that was seen to fail is charged with the end of the previous incarnation.
+        let charged = self.slot.charged();
+        let Incarnation { epoch, cursor, attempts, clean } =
+            self.shared.store.begin(A::NAME, A::ORIGIN, charged).await?;
+        self.slot.settle();
+        let state = self.replay(epoch, cursor).await?;
+        self.slot.scanned.store(cursor.0, Ordering::SeqCst);
+        let chunk = i64::try_from(self.shared.settings.chunk_events_max).unwrap_or(i64::MAX);
+        Ok(Place {
+            epoch,
+            cursor,
+            scanned: cursor,
+            suspect: Some(Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean }),
+            single_until: if clean { cursor } else { Seq(cursor.0.saturating_add(chunk)) },
+            state,
+            handled_since_checkpoint: 0,
+            checkpointed_at: Instant::now(),
+        })
+    }
+
+    /// The state at `cursor`: the last checkpoint, and what was handled since, with its emissions discarded.
+    async fn replay(&self, epoch: i64, cursor: Seq) -> Result<A::State, End> {
+        if matches!(A::EFFECTS, Effects::Outside { .. }) {
+            return Ok(A::State::default());
+        }
+        let log = self.shared.store.log();
+        let checkpoint = log.checkpoint(A::NAME, A::STATE_VERSION).await?;
+        let (mut at, mut state) = match checkpoint {
+            Some((at, bytes)) if at <= cursor => match postcard::from_bytes(&bytes) {
+                Ok(state) => (at, state),
+                Err(error) => {
+                    warn!(agent = A::NAME, %error, "checkpoint cannot be read, state is rebuilt from the whole log");
+                    (Seq(0), A::State::default())
+                }
+            },
+            _ if A::ORIGIN == Origin::Now && epoch == 1 => {
+                self.save(epoch, cursor, &A::State::default());
+                return Ok(A::State::default());
+            }
+            _ => (Seq(0), A::State::default()),
+        };
+        let buried = log.buried(A::NAME, at).await?;
+        while at < cursor {
+            let events = log.after(at, self.shared.settings.chunk_events_max).await?;
+            for envelope in events.iter().take_while(|envelope| envelope.seq <= cursor) {
+                at = envelope.seq;
+                if buried.contains(&envelope.seq) {
+                    continue;
+                }
+                if let Some(message) = A::accept(&envelope.event) {
+                    self.handle(&mut state, message, envelope).await.map_err(|failure| match failure {
+                        Failure::Unavailable(error) => End::Unavailable(error),
+                        Failure::Failed(error) => End::Other(format!("replay of event {}: {error:#}", envelope.seq)),
+                    })?;
+                }
+            }
+            if events.is_empty() {
+                return Err(End::Other(format!("the log ends at {at}, before the cursor {cursor}")));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Handles one event, guarded against panics and endless waits.
+    async fn handle(&self, state: &mut A::State, message: A::Message, envelope: &Envelope) -> Result<Said, Failure> {
+        let deadline = match A::EFFECTS {
+            Effects::None => self.shared.settings.handle_deadline(),
+            Effects::Outside { deadline } => deadline,
+        };
+        let mut ctx = Ctx::new(A::NAME, ReadingSource::Log(self.shared.store.log().clone()), envelope);
+        let span = debug_span!("handle", agent = A::NAME, seq = envelope.seq.0, event_id = %envelope.id, correlation_id = %envelope.correlation);
+        self.slot.busy(deadline);
+        let began = Instant::now();
+        let outcome = tokio::time::timeout(
+            deadline,
+            AssertUnwindSafe(self.agent.handle(state, message, &mut ctx).instrument(span)).catch_unwind(),
+        )
+        .await;
+        self.slot.idle();
+        self.shared.metrics.handled(A::NAME, began.elapsed());
+        match outcome {
+            Ok(Ok(Ok(()))) => Ok(ctx.into_said()),
+            Ok(Ok(Err(failure))) => Err(failure),
+            Ok(Err(panic)) => Err(Failure::Failed(anyhow::anyhow!("panic: {}", panic_text(panic.as_ref())))),
+            Err(_) => Err(Failure::Failed(anyhow::anyhow!("took longer than {} s", deadline.as_secs_f64()))),
+        }
+    }
+
+    /// Handles the next events. True if there may be more.
+    async fn chunk(&mut self) -> Result<bool, End> {
+        let mut place = self.place.take().expect("an incarnation begins before it handles");
+        let more = self.chunk_at(&mut place).await;
+        // After an error the state may be half-mutated, and the incarnation ends without it.
+        if more.is_ok() {
+            self.place = Some(place);
+        }
+        more
+    }
+
+    async fn chunk_at(&self, place: &mut Place<A::State>) -> Result<bool, End> {
+        let one_at_a_time = place.scanned < place.single_until;
+        let limit = if one_at_a_time { 1 } else { self.shared.settings.chunk_events_max };
+        let events = self.shared.store.log().after(place.scanned, limit).await?;
+        let mut said = Said::default();
+        let mut handled = 0;
+        for envelope in &events {
+            let Some(message) = A::accept(&envelope.event) else {
+                place.scanned = envelope.seq;
+                continue;
+            };
+            if let Some(suspect) = place.suspect {
+                let rule = self.shared.settings.attempts();
+                if let Verdict::GiveUp { attempts } = attempts::verdict(&rule, suspect.attempt, suspect.clean) {
+                    self.bury(place, envelope, attempts).await?;
+                    continue;
+                }
+                if !suspect.clean {
+                    self.claim(place, suspect.attempt).await?;
+                }
+            }
+            match self.handle(&mut place.state, message, envelope).await {
+                Ok(more) => {
+                    said.append(more);
+                    handled += 1;
+                    place.scanned = envelope.seq;
+                    place.suspect = None;
+                    if matches!(A::EFFECTS, Effects::Outside { .. }) {
+                        // What has happened outside is written down before anything else happens there.
+                        break;
+                    }
+                }
+                Err(Failure::Unavailable(error)) => return Err(End::Unavailable(error)),
+                Err(Failure::Failed(error)) => {
+                    let attempt = place.suspect.map_or(1, |suspect| suspect.attempt);
+                    if place.suspect.is_none() {
+                        // The good prefix is kept, and the attempt at this event with it.
+                        let to = Seq(envelope.seq.0 - 1);
+                        self.commit(place, to, attempts::claimed(true, one_at_a_time), said, None).await?;
+                    }
+                    self.shared.store.rest(A::NAME, place.epoch).await?;
+                    return Err(End::Event { attempt, error: format!("event {}: {error:#}", envelope.seq) });
+                }
+            }
+        }
+        self.slot.scanned.store(place.scanned.0, Ordering::SeqCst);
+        if 0 < handled || SKIPPED_MAX <= place.scanned.0 - place.cursor.0 || one_at_a_time && !events.is_empty() {
+            let to = place.scanned;
+            let claimed = attempts::claimed(false, to < place.single_until);
+            // Skipping events is no reason to forget attempts at the one that comes after them.
+            let attempts = place.suspect.map_or(claimed, |suspect| suspect.attempt - 1);
+            self.commit(place, to, attempts, said, None).await?;
+        }
+        place.handled_since_checkpoint += handled;
+        self.checkpoint_if_due(place);
+        Ok(events.len() == limit || events.last().is_some_and(|last| place.scanned < last.seq))
+    }
+
+    /// Gives `envelope` up: it becomes a dead letter, and the cursor moves past it.
+    async fn bury(&self, place: &mut Place<A::State>, envelope: &Envelope, attempts: u32) -> Result<(), End> {
+        let error = self.slot.last_error().map_or_else(|| "the process ended".to_owned(), |last| last.error);
+        error!(agent = A::NAME, event_id = %envelope.id, correlation_id = %envelope.correlation, attempts, %error, "event given up");
+        let letter = DeadLetter { seq: envelope.seq, attempts, error, at: self.shared.clock.now() };
+        self.commit(place, envelope.seq, 0, Said::default(), Some(letter)).await?;
+        self.shared.metrics.dead_letter(A::NAME);
+        place.scanned = envelope.seq;
+        place.suspect = None;
+        Ok(())
+    }
+
+    /// Stores the attempt before it is made, so that an event that takes the process with it is found out.
+    ///
+    /// A process that is killed from outside again and again must not speak against the event that happens to be
+    /// next: one that is suspected already is tried again only by a process that has lived for a while.
+    async fn claim(&self, place: &mut Place<A::State>, attempt: u32) -> Result<(), End> {
+        if 2 < attempt {
+            tokio::time::sleep(SETTLED.saturating_sub(self.shared.started.elapsed())).await;
+        }
+        let to = place.scanned;
+        self.commit(place, to, attempt, Said::default(), None).await
+    }
+
+    /// Commits what was said about the events up to `to`, together with the cursor.
+    async fn commit(
+        &self,
+        place: &mut Place<A::State>,
+        to: Seq,
+        attempts: u32,
+        said: Said,
+        dead_letter: Option<DeadLetter>,
+    ) -> Result<(), End> {
+        let (reply, committed) = oneshot::channel();
+        let mut said = said;
+        // The log tells when something was said; while it was handled only the time of its cause counted.
+        let now = self.shared.clock.now();
+        said.events.iter_mut().for_each(|event| event.at = now);
+        self.shared.store.submit_agent(AgentUnit {
+            agent: A::NAME,
+            epoch: place.epoch,
+            from: place.cursor,
+            to,
+            attempts,
+            events: said.events,
+            timers: said.timers,
+            dead_letter,
+            reply,
+        });
+        committed.await.map_err(|_| End::Unavailable("the writer went away".to_owned()))??;
+        place.cursor = to;
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&self, place: &mut Place<A::State>) {
+        let settings = &self.shared.settings;
+        let due = settings.checkpoint_events_min <= place.handled_since_checkpoint
+            && settings.checkpoint_interval() <= place.checkpointed_at.elapsed();
+        if due && matches!(A::EFFECTS, Effects::None) {
+            place.handled_since_checkpoint = 0;
+            place.checkpointed_at = Instant::now();
+            self.save(place.epoch, place.cursor, &place.state);
+        }
+    }
+
+    /// Saves a checkpoint off the actor: it is a cache, so nobody waits for it.
+    fn save(&self, epoch: i64, cursor: Seq, state: &A::State) {
+        let (state, store) = (state.clone(), self.shared.store.clone());
+        self.shared.tasks.spawn(async move {
+            let bytes = tokio::task::spawn_blocking(move || postcard::to_stdvec(&state)).await;
+            let saved = match bytes {
+                Ok(Ok(bytes)) => store
+                    .checkpoint(A::NAME, epoch, cursor, A::STATE_VERSION, bytes)
+                    .await
+                    .map_err(|refused| refused.to_string()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match saved {
+                Ok(()) => debug!(agent = A::NAME, cursor = cursor.0, "checkpoint saved"),
+                Err(error) => warn!(agent = A::NAME, %error, "checkpoint not saved"),
+            }
+        });
+    }
+
+    /// Finishes in an orderly way.
+    async fn drain(&mut self) -> Result<(), End> {
+        let Some(mut place) = self.place.take() else { return Ok(()) };
+        if place.cursor < place.scanned {
+            let to = place.scanned;
+            let attempts = place.suspect.map_or(0, |suspect| suspect.attempt - 1);
+            self.commit(&mut place, to, attempts, Said::default(), None).await?;
+        }
+        if matches!(A::EFFECTS, Effects::None) && 0 < place.handled_since_checkpoint {
+            let bytes = postcard::to_stdvec(&place.state).map_err(|error| End::Other(error.to_string()))?;
+            self.shared.store.checkpoint(A::NAME, place.epoch, place.cursor, A::STATE_VERSION, bytes).await?;
+        }
+        self.shared.store.rest(A::NAME, place.epoch).await?;
+        Ok(())
+    }
+
+    /// Leaves word for the supervisor and gives the error that ends the actor.
+    fn end(&self, end: End) -> String {
+        let current = self.slot.generation.load(Ordering::SeqCst) == self.generation;
+        let (exit, error) = match end {
+            End::Event { attempt, error } => (Exit::Event { attempt }, error),
+            End::Unavailable(error) => (Exit::Unavailable, error),
+            End::Fenced => (Exit::Other, "fenced: another incarnation is at work".to_owned()),
+            End::Other(error) => (Exit::Other, error),
+        };
+        if current {
+            self.slot.leave(exit);
+            self.slot.note_error(self.shared.clock.now(), error.clone());
+        }
+        error
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+/// How long a stuck event may overrun its deadline before the watchdog steps in.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);

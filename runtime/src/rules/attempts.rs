@@ -1,0 +1,68 @@
+//! How often an event is tried before it is given up.
+//!
+//! The number of attempts is durable. A failure that was seen raises it as the next incarnation starts. After an
+//! end that nobody saw, events are taken one at a time, and the attempt is stored before it is made.
+
+/// How often.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Attempts at an event that fails inside its agent.
+    pub attempts_max: u32,
+    /// Attempts at an event that seems to end the process.
+    pub attempts_fatal_max: u32,
+}
+
+/// What to do with the event after the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Handle it.
+    Try,
+    /// Make it a dead letter; it was tried this often.
+    GiveUp {
+        /// Attempts that failed.
+        attempts: u32,
+    },
+}
+
+/// What to do with the event after the cursor, when `attempt` (1 for the first) is about to begin.
+/// `clean` tells whether the end of the previous incarnation was seen; if it was not, the event may have taken the
+/// process with it.
+pub fn verdict(settings: &Settings, attempt: u32, clean: bool) -> Verdict {
+    let max = if clean { settings.attempts_max } else { settings.attempts_fatal_max };
+    if attempt <= max { Verdict::Try } else { Verdict::GiveUp { attempts: attempt - 1 } }
+}
+
+/// Attempts to store for the event after the new cursor.
+///
+/// `failed` tells that it was tried in this incarnation and failed; `one_at_a_time` that it is
+/// claimed now, before it is tried.
+pub fn claimed(failed: bool, one_at_a_time: bool) -> u32 {
+    u32::from(failed || one_at_a_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { attempts_max: 5, attempts_fatal_max: 3 };
+
+    #[test]
+    fn an_event_is_tried_as_often_as_allowed_and_then_given_up() {
+        assert_eq!(verdict(&SETTINGS, 1, true), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 5, true), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 6, true), Verdict::GiveUp { attempts: 5 });
+    }
+
+    #[test]
+    fn an_event_that_ends_the_process_is_given_up_sooner() {
+        assert_eq!(verdict(&SETTINGS, 3, false), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 4, false), Verdict::GiveUp { attempts: 3 });
+    }
+
+    #[test]
+    fn the_next_event_is_claimed_only_when_it_was_or_will_be_tried_alone() {
+        assert_eq!(claimed(false, false), 0);
+        assert_eq!(claimed(true, false), 1);
+        assert_eq!(claimed(false, true), 1);
+    }
+}

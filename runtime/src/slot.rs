@@ -1,0 +1,214 @@
+//! A child's place in the tree: it stays while incarnations come and go.
+
+use arc_swap::ArcSwapOption;
+use domain::Timestamp;
+use ractor::ActorRef;
+use serde::Serialize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The node cannot do without it.
+    Essential,
+    /// Hears events.
+    Agent,
+    /// Is called.
+    Called,
+    /// Carries out intents in the world outside.
+    Worker,
+}
+
+/// How a child is, as the operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// At work, or ready for it.
+    Running,
+    /// Between two incarnations.
+    Restarting,
+    /// Held by an operator.
+    Paused,
+    /// Finishing, takes nothing new.
+    Draining,
+    /// Failed too often; tried again once a minute.
+    Quarantined,
+}
+
+/// The last thing that went wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub error: String,
+}
+
+/// Why an incarnation ended. The host leaves it here before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// While it handled an event, at this attempt.
+    Event { attempt: u32 },
+    /// The store could not be reached.
+    Unavailable,
+    /// Anything else, or unknown: it counts towards the restart intensity.
+    Other,
+}
+
+/// Message to a host: work is announced, never carried.
+#[derive(Debug)]
+pub(crate) enum HostMessage {
+    /// The log has grown, or the agent may go on.
+    Wake,
+    /// Finish: commit, take a checkpoint, end.
+    Drain,
+}
+
+#[derive(Debug)]
+struct Condition {
+    state: State,
+    last_error: Option<LastError>,
+    exit: Exit,
+    /// The last incarnation ended with an event that failed, so the next start is a further attempt at it.
+    charged: bool,
+}
+
+/// A child's place in the tree.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    started: Instant,
+    // A leaf lock: held for a field's copy, never across an await.
+    condition: Mutex<Condition>,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) mailbox: AtomicU64,
+    /// Events up to here were seen, whether or not the cursor has been stored.
+    pub(crate) scanned: AtomicI64,
+    pub(crate) paused: AtomicBool,
+    /// The incarnation that may work; hosts of older ones end.
+    pub(crate) generation: AtomicU64,
+    wake_sent: AtomicBool,
+    /// Milliseconds after `started` at which the event at hand must be done; 0 between events.
+    due_ms: AtomicU64,
+    door: ArcSwapOption<ActorRef<HostMessage>>,
+}
+
+impl Slot {
+    pub(crate) fn new(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            started: Instant::now(),
+            condition: Mutex::new(Condition {
+                state: State::Restarting,
+                last_error: None,
+                exit: Exit::Other,
+                charged: false,
+            }),
+            restarts: AtomicU64::new(0),
+            mailbox: AtomicU64::new(0),
+            scanned: AtomicI64::new(0),
+            paused: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            wake_sent: AtomicBool::new(false),
+            due_ms: AtomicU64::new(0),
+            door: ArcSwapOption::empty(),
+        }
+    }
+
+    fn condition(&self) -> std::sync::MutexGuard<'_, Condition> {
+        self.condition.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The state as the operator sees it.
+    pub(crate) fn state(&self) -> State {
+        let state = self.condition().state;
+        if state == State::Running && self.paused.load(Ordering::SeqCst) { State::Paused } else { state }
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.condition().state = state;
+    }
+
+    pub(crate) fn last_error(&self) -> Option<LastError> {
+        self.condition().last_error.clone()
+    }
+
+    pub(crate) fn note_error(&self, at: Timestamp, error: String) {
+        self.condition().last_error = Some(LastError { at, error });
+    }
+
+    /// Leaves word why this incarnation is about to end.
+    pub(crate) fn leave(&self, exit: Exit) {
+        let mut condition = self.condition();
+        condition.exit = exit;
+        // A store that is away says nothing about the event, and forgets nothing about it either.
+        condition.charged = matches!(exit, Exit::Event { .. }) || condition.charged && exit == Exit::Unavailable;
+    }
+
+    /// Whether the start that follows is a further attempt at an event that failed.
+    pub(crate) fn charged(&self) -> bool {
+        self.condition().charged
+    }
+
+    /// The start was stored, with the attempt if it was one.
+    pub(crate) fn settle(&self) {
+        self.condition().charged = false;
+    }
+
+    /// Why the last incarnation ended; asked once.
+    pub(crate) fn take_exit(&self) -> Exit {
+        std::mem::replace(&mut self.condition().exit, Exit::Other)
+    }
+
+    /// Opens the door to a new incarnation.
+    pub(crate) fn open(&self, host: ActorRef<HostMessage>) {
+        self.wake_sent.store(false, Ordering::SeqCst);
+        self.door.store(Some(std::sync::Arc::new(host)));
+    }
+
+    /// Tells the host that there may be work. At most one such message is under way.
+    pub(crate) fn wake(&self) {
+        if self.wake_sent.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let sent = self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Wake).is_ok());
+        if sent {
+            self.mailbox.store(1, Ordering::SeqCst);
+        } else {
+            self.wake_sent.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// The host has taken the wake-up; from now on another one may be sent.
+    pub(crate) fn woken(&self) {
+        self.mailbox.store(0, Ordering::SeqCst);
+        self.wake_sent.store(false, Ordering::SeqCst);
+    }
+
+    /// Asks the host to finish. False if there is none.
+    pub(crate) fn drain(&self) -> bool {
+        self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Drain).is_ok())
+    }
+
+    /// The host begins with an event that may take `deadline`.
+    pub(crate) fn busy(&self, deadline: Duration) {
+        let due = self.started.elapsed() + deadline;
+        self.due_ms.store(u64::try_from(due.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::SeqCst);
+    }
+
+    /// The host is between events.
+    pub(crate) fn idle(&self) {
+        self.due_ms.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether the event at hand is overdue by more than `grace`.
+    pub(crate) fn stuck(&self, grace: Duration) -> bool {
+        let due = self.due_ms.load(Ordering::SeqCst);
+        due != 0 && Duration::from_millis(due) + grace < self.started.elapsed()
+    }
+}
