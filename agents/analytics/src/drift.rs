@@ -1,0 +1,298 @@
+//! Has a sensor's distribution changed, and by enough to matter?
+//!
+//! Compares two samples. Significance alone is not drift: with enough data every difference is significant, so
+//! [`verdict`] asks for a size as well. Knows nothing of time: whoever calls chooses the two samples.
+
+use crate::robust;
+use serde::{Deserialize, Serialize};
+
+/// Square of the statistic times n·m/(n+m) above which the p-value is below 1e-15, by Massart's bound 2·exp(−2x).
+const P_VANISHES: f64 = 18.0;
+/// Above this many values in the larger sample the p-value is the asymptotic one.
+const EXACT_MAX: usize = 10_000;
+/// Bins of the population stability index, as the practice has them.
+const PSI_BINS: usize = 10;
+/// Values needed on either side before a comparison says anything.
+const SAMPLE_MIN: usize = 8;
+/// Shift at which [`effect_size`] is cut off, so that a constant baseline gives a finite number.
+const EFFECT_MAX: f64 = 1_000.0;
+
+/// From when on a difference counts as drift.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Largest p-value of the Kolmogorov–Smirnov test; above it the difference may be chance.
+    pub p_value_max: f64,
+    /// Population stability index from which the shape counts as changed.
+    pub psi_min: f64,
+    /// Shift of the median, in robust standard deviations of the baseline, from which the level counts as changed.
+    pub effect_size_min: f64,
+}
+
+/// How a recent sample differs from a baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Largest distance between the two empirical distributions, 0..=1.
+    pub ks_statistic: f64,
+    /// Chance of a distance at least as large if both samples came from one continuous distribution.
+    pub p_value: f64,
+    /// Population stability index over the baseline's deciles, at least 0.
+    pub psi: f64,
+    /// Shift of the median in robust standard deviations of the baseline, with its sign, within ±1000.
+    pub effect_size: f64,
+}
+
+/// Compares `recent` with `baseline`, each in any order; `None` for fewer than 8 values on either side.
+pub fn compare(baseline: &[f64], recent: &[f64]) -> Option<Comparison> {
+    if baseline.len().min(recent.len()) < SAMPLE_MIN {
+        return None;
+    }
+    let (ks_statistic, p_value) = kolmogorov_smirnov(baseline, recent)?;
+    Some(Comparison {
+        ks_statistic,
+        p_value,
+        psi: psi(baseline, recent, PSI_BINS)?,
+        effect_size: effect_size(baseline, recent)?,
+    })
+}
+
+/// Whether a comparison amounts to drift: significant, and large in level or in shape.
+pub fn verdict(comparison: &Comparison, settings: &Settings) -> bool {
+    comparison.p_value <= settings.p_value_max
+        && (settings.psi_min <= comparison.psi || settings.effect_size_min <= comparison.effect_size.abs())
+}
+
+/// Population stability index of `recent` against `n_bins` bins with equal shares of `baseline`.
+///
+/// Bins that coincide, because the baseline repeats values, are merged. Half a value is added to each bin, so that an
+/// empty one gives a finite number. `None` when a sample is empty or there is no bin.
+///
+/// # Source
+///
+/// Siddiqi, *Credit Risk Scorecards*, 2006, chapter 9; the half value is Jeffreys' prior.
+pub fn psi(baseline: &[f64], recent: &[f64], n_bins: usize) -> Option<f64> {
+    if baseline.is_empty() || recent.is_empty() || n_bins == 0 {
+        return None;
+    }
+    let ascending = robust::sorted(baseline);
+    let mut edges = (1..n_bins)
+        .map(|bin| robust::quantile_of_sorted(&ascending, bin as f64 / n_bins as f64))
+        .collect::<Option<Vec<f64>>>()?;
+    edges.dedup();
+    let shares = |values: &[f64]| {
+        let mut counts = vec![0.5; edges.len() + 1];
+        for value in values {
+            counts[edges.partition_point(|edge| edge < value)] += 1.0;
+        }
+        let total: f64 = counts.iter().sum();
+        counts.into_iter().map(move |count| count / total)
+    };
+    Some(shares(baseline).zip(shares(recent)).map(|(was, is)| (is - was) * (is / was).ln()).sum())
+}
+
+/// Shift of the median from `baseline` to `recent`, in robust standard deviations of the baseline, within ±1000.
+///
+/// `None` for fewer than two baseline values or an empty recent sample.
+pub fn effect_size(baseline: &[f64], recent: &[f64]) -> Option<f64> {
+    let shift = robust::median(recent)? - robust::median(baseline)?;
+    let spread = robust::robust_sd(baseline)?;
+    Some(if shift == 0.0 { 0.0 } else { (shift / spread).clamp(-EFFECT_MAX, EFFECT_MAX) })
+}
+
+/// Two-sample Kolmogorov–Smirnov test, two-sided: the statistic and its p-value.
+///
+/// The p-value is exact while both samples have at most 10,000 values, asymptotic above. `None` when one is empty.
+///
+/// # Source
+///
+/// Hodges, *The Significance Probability of the Smirnov Two-Sample Test*, Arkiv för Matematik 3, 1958; equal to
+/// `scipy.stats.ks_2samp` with its default method.
+pub fn kolmogorov_smirnov(one: &[f64], other: &[f64]) -> Option<(f64, f64)> {
+    let (one, other) = (robust::sorted(one), robust::sorted(other));
+    let (n, m) = (one.len(), other.len());
+    if n == 0 || m == 0 {
+        return None;
+    }
+    let (mut i, mut j, mut gap) = (0, 0, 0u64);
+    while i < n && j < m {
+        let value = one[i].min(other[j]);
+        i += one[i..].iter().take_while(|seen| **seen <= value).count();
+        j += other[j..].iter().take_while(|seen| **seen <= value).count();
+        gap = gap.max((i as u64 * m as u64).abs_diff(j as u64 * n as u64));
+    }
+    let statistic = gap as f64 / (n as f64 * m as f64);
+    let p_value = if n.max(m) <= EXACT_MAX { exact_p(n, m, gap) } else { asymptotic_p(n, m, statistic) };
+    Some((statistic, p_value.clamp(0.0, 1.0)))
+}
+
+/// Chance that a random path from (0, 0) to (n, m) somewhere has |i·m − j·n| of at least `gap`.
+fn exact_p(n: usize, m: usize, gap: u64) -> f64 {
+    if gap == 0 {
+        return 1.0;
+    }
+    if n == m {
+        return exact_p_of_equal_sizes(n, (gap / n as u64) as usize);
+    }
+    if P_VANISHES < gap as f64 * gap as f64 / (n as f64 * m as f64 * (n + m) as f64) {
+        return 0.0;
+    }
+    exact_p_by_counting(n, m, gap)
+}
+
+/// [`exact_p`] for any sizes, in time proportional to the paths' room: about n·m times the statistic.
+fn exact_p_by_counting(n: usize, m: usize, gap: u64) -> f64 {
+    // Column j holds, for each i, the chance that a path to (i, j) has been outside. Only the band inside differs
+    // from 1, and it moves up with j.
+    let (gap, n_wide, m_wide) = (gap as i64, n as i64, m as i64);
+    let mut outside = vec![1.0f64; n + 1];
+    for j in 0..=m_wide {
+        // |i·m − j·n| < gap
+        let low = (j * n_wide - gap).div_euclid(m_wide) + 1;
+        let high = (j * n_wide + gap - 1).div_euclid(m_wide);
+        let low = low.max(0);
+        if 0 < low {
+            outside[low as usize - 1] = 1.0;
+        }
+        for i in low..=high.min(n_wide) {
+            let at = i as usize;
+            outside[at] = match (i, j) {
+                (0, 0) => 0.0,
+                (0, _) => outside[0],
+                (_, 0) => outside[at - 1],
+                _ => (i as f64 * outside[at - 1] + j as f64 * outside[at]) / (i + j) as f64,
+            };
+        }
+    }
+    outside[n]
+}
+
+/// [`exact_p`] for two samples of `n`, where a path has to come `steps` off the diagonal, by the reflection principle.
+fn exact_p_of_equal_sizes(n: usize, steps: usize) -> f64 {
+    // Sum over k of (−1)^(k+1) · 2 · C(2n, n − k·steps) / C(2n, n), nested from the last term inwards so that nothing
+    // grows or cancels.
+    let mut p = 0.0;
+    for k in (1..=n / steps).rev() {
+        let from = (k - 1) * steps;
+        let ratio: f64 = (from..from + steps).map(|off| (n - off) as f64 / (n + off + 1) as f64).product();
+        p = ratio * (1.0 - p);
+    }
+    2.0 * p
+}
+
+/// P-value from the limiting distribution with Stephens' correction for finite samples.
+///
+/// # Source
+///
+/// Stephens, *Use of the Kolmogorov–Smirnov, Cramér–von Mises and Related Statistics*, JRSS B 32, 1970.
+fn asymptotic_p(n: usize, m: usize, statistic: f64) -> f64 {
+    let root = (n as f64 * m as f64 / (n + m) as f64).sqrt();
+    let reached = (root + 0.12 + 0.11 / root) * statistic;
+    if reached < 0.2 {
+        // The alternating series converges too slowly here, and the value is 1 to twelve digits.
+        return 1.0;
+    }
+    (1..=100)
+        .map(|k| {
+            let sign = if k % 2 == 1 { 2.0 } else { -2.0 };
+            sign * (-2.0 * (f64::from(k) * reached).powi(2)).exp()
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SETTINGS: Settings = Settings { p_value_max: 0.001, psi_min: 0.2, effect_size_min: 0.5 };
+
+    /// `n` values spread over 0..1 + `shift` by a multiplicative sequence, the same in Python and here.
+    fn sequence(n: usize, factor: usize, modulus: usize, shift: f64) -> Vec<f64> {
+        (0..n).map(|i| ((i * factor) % modulus) as f64 / modulus as f64 + shift).collect()
+    }
+
+    fn check(n: usize, m: usize, shift: f64, statistic: f64, p_value: f64) {
+        let one = if n <= 101 { sequence(n, 37, 101, 0.0) } else { sequence(n, 7_919, 10_007, 0.0) };
+        let other = if m <= 103 { sequence(m, 53, 103, shift) } else { sequence(m, 6_007, 10_009, shift) };
+        let (d, p) = kolmogorov_smirnov(&one, &other).unwrap();
+        assert!((d - statistic).abs() < 1e-12 && (p - p_value).abs() < 1e-9, "n {n} m {m}: {d} {p}");
+    }
+
+    #[test]
+    fn statistic_and_p_value_are_those_of_scipy() {
+        // scipy.stats.ks_2samp, version 1.17, default method.
+        check(10, 10, 0.3, 0.4, 0.41752365281777043);
+        check(7, 12, 0.25, 0.42857142857142855, 0.2939191871080416);
+        check(25, 40, 0.2, 0.24, 0.2881448317933554);
+        check(100, 100, 0.1, 0.12, 0.469506448503778);
+        check(150, 90, 0.12, 0.12666666666666668, 0.30441907887313896);
+        check(1000, 1000, 0.05, 0.051, 0.14836452078962484);
+        check(1000, 900, 0.04, 0.041, 0.390960598647696);
+        check(2000, 1500, 0.03, 0.030333333333333334, 0.4024856213768265);
+        check(12, 12, 0.0, 0.3333333333333333, 0.5360977695073805);
+    }
+
+    #[test]
+    fn disjoint_samples_of_three_have_the_chance_of_two_orders_in_twenty() {
+        let (d, p) = kolmogorov_smirnov(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).unwrap();
+        assert!(d == 1.0 && (p - 0.1).abs() < 1e-15, "{d} {p}");
+        assert_eq!(kolmogorov_smirnov(&[1.0], &[]), None);
+    }
+
+    #[test]
+    fn the_asymptotic_p_value_meets_the_exact_one() {
+        let gap = 20_000u64;
+        let (exact, limit) = (exact_p(1_000, 1_001, gap), asymptotic_p(1_000, 1_001, gap as f64 / 1_001_000.0));
+        assert!((exact - limit).abs() < 0.01, "{exact} {limit}");
+        assert!((asymptotic_p(20_000, 20_000, 0.0001) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_stability_index_is_computed_as_by_hand() {
+        // One edge at the median 2.5; halves 2.5/5 each against 4.5/5 and 0.5/5 after half a value more in each.
+        let expected = (0.9f64 - 0.5) * (0.9f64 / 0.5).ln() + (0.1 - 0.5) * (0.1f64 / 0.5).ln();
+        assert!((psi(&[1.0, 2.0, 3.0, 4.0], &[0.0, 1.0, 2.0, 2.0], 2).unwrap() - expected).abs() < 1e-12);
+        assert_eq!(psi(&[1.0, 2.0], &[], 10), None);
+    }
+
+    #[test]
+    fn a_significant_trifle_is_not_drift_and_a_shift_is() {
+        let baseline = sequence(5_000, 7_919, 10_007, 0.0);
+        let trifle = compare(&baseline, &sequence(5_000, 6_007, 10_009, 0.05)).unwrap();
+        assert!(trifle.p_value < 1e-4 && !verdict(&trifle, &SETTINGS), "{trifle:?}");
+        let shift = compare(&baseline, &sequence(200, 6_007, 10_009, 0.4)).unwrap();
+        assert!(verdict(&shift, &SETTINGS) && 0.5 < shift.effect_size, "{shift:?}");
+        assert_eq!(compare(&baseline, &[1.0; 7]), None);
+    }
+
+    #[test]
+    fn a_constant_baseline_gives_finite_numbers() {
+        let comparison = compare(&[5.0; 50], &[6.0; 50]).unwrap();
+        assert_eq!(comparison.effect_size, 1_000.0);
+        assert!(comparison.psi.is_finite() && verdict(&comparison, &SETTINGS));
+        assert!(!verdict(&compare(&[5.0; 50], &[5.0; 50]).unwrap(), &SETTINGS));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_samples_and_of_values_does_not_matter(
+            one in prop::collection::vec(-50i32..50, 1..30), other in prop::collection::vec(-50i32..50, 1..30),
+        ) {
+            let values = |sample: &[i32]| sample.iter().copied().map(f64::from).collect::<Vec<_>>();
+            let (mut one, other) = (values(&one), values(&other));
+            let there = kolmogorov_smirnov(&one, &other).unwrap();
+            one.reverse();
+            let back = kolmogorov_smirnov(&other, &one).unwrap();
+            prop_assert!((there.0 - back.0).abs() < 1e-12 && (there.1 - back.1).abs() < 1e-9);
+            prop_assert!((0.0..=1.0).contains(&there.1));
+        }
+
+        #[test]
+        fn both_exact_methods_agree(n in 2usize..40, steps in 1usize..40) {
+            let steps = steps.min(n);
+            let closed = exact_p_of_equal_sizes(n, steps);
+            let counted = exact_p_by_counting(n, n, (steps * n) as u64);
+            prop_assert!((closed - counted).abs() < 1e-12, "{closed} {counted}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Isolation forest: how few random cuts separate a row from the others.
+//!
+//! Keeps the trees in flat arrays, no allocation when scoring. Does not choose a threshold: what score is unusual
+//! depends on the data, so whoever asks compares with the scores of clean rows.
+
+use ndarray::ArrayView2;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
+
+/// Marks a leaf in [`Node::feature`].
+const LEAF: u16 = u16::MAX;
+
+/// Eight bytes, so that eight nodes share a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// The value of the cut; in a leaf, the path length that the leaf stands for.
+    at: f32,
+    /// The column that is cut, or [`LEAF`].
+    feature: u16,
+    /// Index of the child at or above the cut, counted from the tree's root; the one below the cut follows its parent.
+    above: u16,
+}
+
+/// A fitted isolation forest.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    nodes: Vec<Node>,
+    roots: Vec<u32>,
+    n_features: usize,
+    /// Path length at which the score is one half.
+    usual_path: f64,
+}
+
+impl Forest {
+    /// Grows `n_trees` trees, each from `sample_size` rows drawn without replacement (all rows, if there are fewer).
+    ///
+    /// `rows` holds one observation per row; the values are rounded to single precision. Same rows and seed, same
+    /// forest. `None` for fewer than two rows, no column, no tree, or more than 16,384 rows a tree.
+    ///
+    /// # Source
+    ///
+    /// Liu, Ting & Zhou, *Isolation Forest*, ICDM 2008, algorithms 1 and 2.
+    pub fn fit(rows: &ArrayView2<'_, f64>, n_trees: usize, sample_size: usize, seed: u64) -> Option<Self> {
+        let (n_rows, n_features) = rows.dim();
+        let size = sample_size.min(n_rows);
+        if !(2..=16_384).contains(&size) || !(1..usize::from(LEAF)).contains(&n_features) || n_trees == 0 {
+            return None;
+        }
+        let mut growth = Growth {
+            rows: *rows,
+            chance: Pcg32::seed_from_u64(seed),
+            nodes: Vec::with_capacity(n_trees * 2 * size),
+            root: 0,
+            depth_max: (size as f64).log2().ceil() as u32,
+        };
+        let mut order: Vec<usize> = (0..n_rows).collect();
+        let mut roots = Vec::with_capacity(n_trees);
+        for _ in 0..n_trees {
+            for drawn in 0..size {
+                let other = growth.chance.random_range(drawn..n_rows);
+                order.swap(drawn, other);
+            }
+            growth.root = growth.nodes.len();
+            roots.push(growth.root as u32);
+            growth.grow(&mut order[..size], 0);
+        }
+        Some(Self { nodes: growth.nodes, roots, n_features, usual_path: usual_path(size) })
+    }
+
+    /// Anomaly score of `row`, in 0..1: near 1 is isolated at once, about 0.5 is like the rest, below is deep inside.
+    ///
+    /// # Panics
+    ///
+    /// When `row` has fewer columns than the forest was fitted on.
+    ///
+    /// # Source
+    ///
+    /// Liu, Ting & Zhou, *Isolation Forest*, ICDM 2008, eq. 2.
+    pub fn score(&self, row: &[f64]) -> f64 {
+        assert!(self.n_features <= row.len(), "row has {} columns, the forest {}", row.len(), self.n_features);
+        let paths: f64 = self.roots.iter().map(|root| self.path(*root as usize, row)).sum();
+        (-(paths / self.roots.len() as f64) / self.usual_path).exp2()
+    }
+
+    fn path(&self, root: usize, row: &[f64]) -> f64 {
+        let mut index = root;
+        loop {
+            let node = self.nodes[index];
+            if node.feature == LEAF {
+                return f64::from(node.at);
+            }
+            index = if (row[usize::from(node.feature)] as f32) < node.at {
+                index + 1
+            } else {
+                root + usize::from(node.above)
+            };
+        }
+    }
+}
+
+struct Growth<'a> {
+    rows: ArrayView2<'a, f64>,
+    chance: Pcg32,
+    nodes: Vec<Node>,
+    root: usize,
+    depth_max: u32,
+}
+
+impl Growth<'_> {
+    fn grow(&mut self, members: &mut [usize], depth: u32) {
+        let cut = if depth < self.depth_max { self.cut(members) } else { None };
+        let Some((feature, at)) = cut else {
+            let path = f64::from(depth) + usual_path(members.len());
+            return self.nodes.push(Node { at: path as f32, feature: LEAF, above: 0 });
+        };
+        let mut n_below = 0;
+        for idx in 0..members.len() {
+            if (self.rows[[members[idx], feature]] as f32) < at {
+                members.swap(idx, n_below);
+                n_below += 1;
+            }
+        }
+        let (below, above) = members.split_at_mut(n_below);
+        let parent = self.nodes.len();
+        self.nodes.push(Node { at, feature: feature as u16, above: 0 });
+        self.grow(below, depth + 1);
+        self.nodes[parent].above = (self.nodes.len() - self.root) as u16;
+        self.grow(above, depth + 1);
+    }
+
+    /// A random column in which the members differ, and a random cut that leaves some on either side.
+    fn cut(&mut self, members: &[usize]) -> Option<(usize, f32)> {
+        let n_features = self.rows.ncols();
+        let first = self.chance.random_range(0..n_features);
+        (0..n_features).map(|offset| (first + offset) % n_features).find_map(|feature| {
+            let values = members.iter().map(|row| self.rows[[*row, feature]] as f32);
+            let (low, high) =
+                values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+            (low < high).then(|| {
+                let at = low + (high - low) * self.chance.random::<f32>();
+                // Rounding may put the cut on the lowest value, below which there is nothing.
+                (feature, if low < at { at } else { high })
+            })
+        })
+    }
+}
+
+/// Mean path length of an unsuccessful search in a binary tree of `n` rows.
+///
+/// # Source
+///
+/// Liu, Ting & Zhou, *Isolation Forest*, ICDM 2008, eq. 1, with the exact harmonic number.
+fn usual_path(n: usize) -> f64 {
+    if n < 2 {
+        return 0.0;
+    }
+    let harmonic: f64 = (1..n).map(|i| 1.0 / i as f64).sum();
+    2.0 * harmonic - 2.0 * (n - 1) as f64 / n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+    use proptest::prelude::*;
+
+    fn cloud(n_rows: usize, seed: u64) -> Array2<f64> {
+        let mut chance = Pcg32::seed_from_u64(seed);
+        Array2::from_shape_simple_fn((n_rows, 3), || (0..6).map(|_| chance.random::<f64>()).sum::<f64>() - 3.0)
+    }
+
+    #[test]
+    fn the_usual_path_is_the_published_one() {
+        assert_eq!(usual_path(1), 0.0);
+        assert_eq!(usual_path(2), 1.0);
+        // By hand: 2 (1 + 1/2 + 1/3) - 2 · 3/4.
+        assert!((usual_path(4) - (11.0 / 3.0 - 1.5)).abs() < 1e-12);
+        assert!((usual_path(256) - 10.2487).abs() < 1e-4);
+    }
+
+    #[test]
+    fn two_rows_are_separated_by_one_cut() {
+        // Every tree is one cut with a leaf of path 1 on either side, and the usual path of two rows is 1: 2^-1.
+        let rows = ndarray::array![[0.0], [1.0]];
+        let forest = Forest::fit(&rows.view(), 10, 2, 1).unwrap();
+        assert!((forest.score(&[0.2]) - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn equal_rows_cannot_be_told_apart() {
+        // The root is a leaf that stands for all rows, so the path is the usual one.
+        let forest = Forest::fit(&Array2::ones((50, 2)).view(), 5, 50, 1).unwrap();
+        assert!((forest.score(&[1.0, 1.0]) - 0.5).abs() < 1e-6);
+        assert!((forest.score(&[9.0, 9.0]) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_row_far_out_scores_above_every_clean_row() {
+        let rows = cloud(512, 7);
+        let forest = Forest::fit(&rows.view(), 64, 128, 7).unwrap();
+        let clean: Vec<f64> = rows.rows().into_iter().map(|row| forest.score(&row.to_vec())).collect();
+        let highest = clean.iter().copied().fold(0.0, f64::max);
+        let mean = clean.iter().sum::<f64>() / clean.len() as f64;
+        let far = forest.score(&[9.0, -9.0, 9.0]);
+        assert!(highest <= far && 0.6 < far, "far {far}, highest clean {highest}");
+        assert!(mean < 0.5, "mean {mean}");
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_refused() {
+        assert!(Forest::fit(&Array2::ones((1, 2)).view(), 5, 50, 1).is_none());
+        assert!(Forest::fit(&Array2::ones((9, 0)).view(), 5, 50, 1).is_none());
+        assert!(Forest::fit(&Array2::ones((9, 2)).view(), 0, 50, 1).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn scores_stay_inside_zero_and_one_and_repeat(seed: u64, row in prop::collection::vec(-1e9..1e9f64, 3)) {
+            let rows = cloud(40, seed);
+            let (one, two) = (Forest::fit(&rows.view(), 8, 32, seed).unwrap(), Forest::fit(&rows.view(), 8, 32, seed).unwrap());
+            let score = one.score(&row);
+            prop_assert!(0.0 < score && score < 1.0);
+            prop_assert_eq!(score.to_bits(), two.score(&row).to_bits());
+        }
+    }
+}

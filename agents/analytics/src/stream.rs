@@ -1,0 +1,572 @@
+//! The one-pass detector that runs on every reading of every sensor.
+//!
+//! Measures each reading in ten ways (four running means, two rates, noise, repeats, shape, rhythm) and judges each
+//! measure against its own clean history by one rule, so one threshold serves all sensors and units. Keeps under 4 KB
+//! a sensor, learns from the first reading on, and learns nothing while a sensor is abnormal: a lasting fault stays
+//! one, until [`Detector::adopt`] says that it is the new normal. Does not decide what deserves a case: see
+//! [`crate::evidence`].
+
+mod baseline;
+mod gauge;
+mod pattern;
+mod recent;
+mod season;
+
+pub use baseline::Baseline;
+
+use gauge::{Gauge, Limits};
+use pattern::Pattern;
+use recent::{Measures, NOISE_SPAN, Recent, SPANS, share};
+use season::{Forecast, Season};
+use serde::{Deserialize, Serialize};
+
+/// Largest score that is told apart: beyond, all is equally impossible.
+const SCORE_MAX: f64 = 1_000.0;
+/// Larger readings are taken as this, so that squares stay finite.
+const VALUE_MAX: f64 = 1e100;
+/// Span of the averages over the forest's scores and over the deviations from the rhythm.
+const SMOOTH: u32 = SPANS[1];
+/// Share of the record's margin that a forest's score gets: it is bounded, so it has no tail to guard against.
+const BOUNDED_SHARE: f64 = 1.0 / 3.0;
+/// Repeats that never count as stuck: short runs of equal values are the quantisation of the sensor.
+const REPEATS_MIN: f64 = 8.0;
+
+/// How cautious the detector is. The same for all sensors.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Readings before the first verdict. Below 100 the first limits are guesses; each reading more is one more during
+    /// which a new sensor is not watched.
+    pub warm_up_readings: u32,
+    /// Distance from the mean, in standard deviations of normal data, at which the score is 1; short and wandering
+    /// histories are given more. Higher is quieter and blinder.
+    pub tail_sigmas: f64,
+    /// Distance from the mean at which the score is 1, as a multiple of the largest seen while all was well. At 1 each
+    /// new record is an anomaly; higher is quieter on sensors that spike.
+    pub record_margin: f64,
+    /// Readings of a quality below this are scored, but nothing is learnt from them. 0..=1.
+    pub quality_min: f64,
+    /// Normal readings in a row before learning goes on after an anomalous one. Higher keeps more of a fault's ends out
+    /// of the clean history.
+    pub hold_readings: u32,
+}
+
+impl Settings {
+    /// How the gauges draw their limits, and how the one of a bounded statistic does.
+    fn limits(&self) -> (Limits, Limits) {
+        let limits = Limits { tail_sigmas: self.tail_sigmas, record_margin: self.record_margin };
+        (limits, Limits { record_margin: 1.0 + BOUNDED_SHARE * (self.record_margin - 1.0), ..limits })
+    }
+}
+
+/// What a score is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aspect {
+    /// The value or one of its running means is off.
+    Level,
+    /// It moves faster than it used to.
+    Rate,
+    /// It is noisier or calmer than it used to be.
+    Spread,
+    /// It repeats one value for longer than it used to.
+    Stuck,
+    /// The last readings together have an unusual shape.
+    Pattern,
+    /// It does not follow its daily rhythm.
+    Season,
+}
+
+/// The score of each aspect, in the order of [`Aspect`].
+pub type Attributions = [(Aspect, f64); 6];
+
+/// Whether there is enough history for verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// Not yet: nothing is called anomalous.
+    Cold {
+        /// Readings seen.
+        have: u32,
+        /// Readings needed.
+        need: u32,
+    },
+    /// Verdicts count.
+    Ready,
+}
+
+/// What one reading looked like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// 1 at the threshold, at least 0, at most 1,000: the largest of the aspects' scores.
+    pub score: f64,
+    /// Where a reading would have been normal, lowest and highest.
+    pub expected: (f64, f64),
+    /// The aspect with the largest score.
+    pub aspect: Aspect,
+    /// The score of each aspect.
+    pub attribution: Attributions,
+    /// Anomalous readings in a row, this one included.
+    pub run_length: u32,
+    /// Whether the score reaches 1 and there is history enough.
+    pub anomalous: bool,
+    /// Whether there is history enough.
+    pub readiness: Readiness,
+}
+
+/// How long values have been repeated while all was well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Repeats {
+    n: u32,
+    repeated: u32,
+    longest: u32,
+}
+
+/// All that is remembered of one sensor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detector {
+    n: u32,
+    run_length: u32,
+    /// Normal readings since the last anomalous one.
+    quiet: u32,
+    /// The gauges' limits are from other settings.
+    limits_stale: bool,
+    recent: Recent,
+    level: [Gauge; 4],
+    rate: [Gauge; 2],
+    spread: Gauge,
+    repeats: Repeats,
+    pattern: Pattern,
+    /// Running mean of the forest's score, and its gauge.
+    oddity: f64,
+    odd: Gauge,
+    season: Season,
+    /// Running mean of the deviation from the rhythm, and the gauges of the deviation and of its mean.
+    off_season: f64,
+    seasonal: [Gauge; 2],
+}
+
+impl Detector {
+    /// A detector that has seen nothing; `seed` decides the chance in its forest.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            n: 0,
+            run_length: 0,
+            quiet: u32::MAX,
+            limits_stale: false,
+            recent: Recent::default(),
+            level: Default::default(),
+            rate: Default::default(),
+            spread: Gauge::default(),
+            repeats: Repeats::default(),
+            pattern: Pattern::new(seed),
+            oddity: 0.0,
+            odd: Gauge::default(),
+            season: Season::default(),
+            off_season: 0.0,
+            seasonal: Default::default(),
+        }
+    }
+
+    /// Whether verdicts count yet, and how many readings are missing.
+    pub fn readiness(&self, settings: &Settings) -> Readiness {
+        if self.n < settings.warm_up_readings {
+            Readiness::Cold { have: self.n, need: settings.warm_up_readings }
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// Judges one reading and learns from it if it is normal.
+    ///
+    /// `at` is the source time in seconds since the epoch; a reading that is not newer than the last one is judged by
+    /// its level alone and changes nothing. `value` is finite, in the unit of the sensor; `quality` is in 0..=1.
+    pub fn observe(&mut self, settings: &Settings, at: f64, value: f64, quality: f64) -> Verdict {
+        if self.limits_stale {
+            self.refresh_limits(settings);
+        }
+        let value = value.clamp(-VALUE_MAX, VALUE_MAX);
+        let mut scores = no_scores();
+        if self.recent.last_at.is_some_and(|last| at <= last) {
+            scores[0].1 = self.level[0].score(value);
+            return self.verdict(settings, scores, None);
+        }
+        let measures = self.recent.take(at, value, &self.level[0], &self.rate[0], &self.spread);
+        let forecast = self.season.forecast(at);
+        let residual = forecast.map(|forecast| forecast.residual(value));
+        if let Some(residual) = residual {
+            self.off_season += share(SMOOTH, u32::MAX) * (self.seasonal[0].bounded(residual) - self.off_season);
+        }
+        let odd = self.pattern.score(&measures.shape);
+        if let Some(odd) = odd {
+            self.oddity += share(SMOOTH, u32::MAX) * (odd - self.oddity);
+        }
+        let season = forecast.filter(|forecast| forecast.holds);
+        self.score(settings, &measures, season.and(residual), &mut scores);
+        self.n = self.n.saturating_add(1);
+        let mut verdict = self.verdict(settings, scores, season);
+        if verdict.anomalous {
+            self.run_length = self.run_length.saturating_add(1);
+            self.quiet = 0;
+        } else {
+            self.run_length = 0;
+            self.quiet = self.quiet.saturating_add(1);
+        }
+        verdict.run_length = self.run_length;
+        if settings.hold_readings <= self.quiet && !verdict.anomalous && settings.quality_min <= quality {
+            self.learn(settings, at, &measures, odd, residual);
+        }
+        verdict
+    }
+
+    /// Takes a baseline that was fitted elsewhere for the clean history, instead of what was learnt so far.
+    pub fn adopt(&mut self, baseline: &Baseline) {
+        let last_at = self.recent.last_at;
+        let n = self.n;
+        *self = baseline.learnt().clone();
+        self.n = self.n.max(n);
+        self.recent.last_at = last_at.or(self.recent.last_at);
+        self.run_length = 0;
+        self.quiet = u32::MAX;
+        self.limits_stale = true;
+    }
+
+    fn score(&self, settings: &Settings, measures: &Measures, residual: Option<f64>, scores: &mut Attributions) {
+        let of_level = self.level.iter().zip(measures.means).map(|(gauge, mean)| gauge.score(mean));
+        scores[0].1 = of_level.fold(0.0, f64::max);
+        scores[1].1 = self.rate[0].score(measures.step).max(self.rate[1].score(measures.trend));
+        scores[2].1 = self.spread.score(measures.spread);
+        scores[3].1 = f64::from(self.recent.repeats) / self.repeats.limit(settings);
+        // A shape that is more ordinary than usual is no reason to worry.
+        if self.odd.mean().is_some_and(|usual| usual < self.oddity) {
+            scores[4].1 = self.odd.score(self.oddity);
+        }
+        if let Some(residual) = residual {
+            scores[5].1 = self.seasonal[0].score(residual).max(self.seasonal[1].score(self.off_season));
+        }
+    }
+
+    fn learn(&mut self, settings: &Settings, at: f64, measures: &Measures, odd: Option<f64>, residual: Option<f64>) {
+        let [value, fast, slow, long] = measures.means;
+        let (limits, bounded) = settings.limits();
+        // Averages are sampled once a span, since the samples between say the same again.
+        let due = |span: u32| self.n.is_multiple_of(span);
+        let (due_fast, due_noise, due_slow, due_long) = (due(SPANS[1]), due(NOISE_SPAN), due(SPANS[2]), due(SPANS[3]));
+        let plain_forecast = self.level[0].mean().unwrap_or(value);
+        self.level[0].learn(limits, value);
+        self.rate[0].learn(limits, measures.step);
+        self.recent.learn(measures);
+        self.repeats.learn(self.recent.repeats);
+        if let Some(residual) = residual {
+            self.seasonal[0].learn(limits, residual);
+        }
+        if due_fast {
+            self.level[1].learn(limits, fast);
+            if residual.is_some() {
+                self.seasonal[1].learn(limits, self.off_season);
+            }
+        }
+        if odd.is_some() {
+            // Learnt each time, not once a span: a new forest starts anew and needs to know its record soon.
+            self.odd.learn(bounded, self.oddity);
+        }
+        if due_noise {
+            self.spread.learn(limits, measures.spread);
+        }
+        if due_slow {
+            self.level[2].learn_warily(limits, slow);
+            self.rate[1].learn(limits, measures.trend);
+        }
+        if due_long {
+            self.level[3].learn_warily(limits, long);
+        }
+        if SPANS[2] < self.n && self.pattern.learn(&measures.shape) {
+            // Scores of another forest do not compare.
+            self.odd = Gauge::default();
+            self.oddity = 0.5;
+        }
+        self.season.learn(at, value, plain_forecast);
+    }
+
+    fn verdict(&self, settings: &Settings, mut scores: Attributions, season: Option<Forecast>) -> Verdict {
+        let mut worst = scores[0];
+        for entry in &mut scores {
+            entry.1 = entry.1.min(SCORE_MAX);
+            if worst.1 < entry.1 {
+                worst = *entry;
+            }
+        }
+        let readiness = self.readiness(settings);
+        let (low, high) = self.level[0].range();
+        let expected = season.map_or((low, high), |forecast| {
+            let (below, above) = self.seasonal[0].range();
+            // The rhythm narrows what the level allows, but never beyond it.
+            let narrowed =
+                (low.max(forecast.mean + below * forecast.spread), high.min(forecast.mean + above * forecast.spread));
+            if narrowed.0 <= narrowed.1 { narrowed } else { (low, high) }
+        });
+        Verdict {
+            score: worst.1.min(SCORE_MAX),
+            expected,
+            aspect: worst.0,
+            attribution: scores,
+            run_length: self.run_length,
+            anomalous: readiness == Readiness::Ready && 1.0 <= worst.1,
+            readiness,
+        }
+    }
+
+    fn refresh_limits(&mut self, settings: &Settings) {
+        let (limits, bounded) = settings.limits();
+        let gauges = self.level.iter_mut().chain(&mut self.rate).chain(&mut self.seasonal);
+        for gauge in gauges.chain([&mut self.spread]) {
+            gauge.refresh_limit(limits);
+        }
+        self.odd.refresh_limit(bounded);
+        self.limits_stale = false;
+    }
+}
+
+impl Repeats {
+    /// Repeats at which the score is 1: more than chance gives in as rare a case as the tail of the other measures, and
+    /// more than there ever were.
+    fn limit(&self, settings: &Settings) -> f64 {
+        let chance = (f64::from(self.repeated) + 1.0) / (f64::from(self.n) + 2.0);
+        let by_chance = -0.5 * settings.tail_sigmas * settings.tail_sigmas / chance.ln();
+        by_chance.max(settings.record_margin * f64::from(self.longest)).max(REPEATS_MIN)
+    }
+
+    fn learn(&mut self, repeats: u32) {
+        self.n = self.n.saturating_add(1);
+        self.repeated = self.repeated.saturating_add(u32::from(0 < repeats));
+        self.longest = self.longest.max(repeats);
+    }
+}
+
+fn no_scores() -> Attributions {
+    [Aspect::Level, Aspect::Rate, Aspect::Spread, Aspect::Stuck, Aspect::Pattern, Aspect::Season]
+        .map(|aspect| (aspect, 0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{self, Confirmation};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg32;
+    use std::f64::consts::TAU;
+
+    const SETTINGS: Settings =
+        Settings { warm_up_readings: 200, tail_sigmas: 4.0, record_margin: 1.5, quality_min: 0.5, hold_readings: 16 };
+    const EVIDENCE: evidence::Settings =
+        evidence::Settings { weight_min: 8.0, score_max: 2.0, delay_seconds: 60.0, burst_readings: 60 };
+    /// Midnight of a Monday.
+    const MONDAY: f64 = 1_767_571_200.0;
+
+    /// Roughly normal noise with standard deviation 1.
+    fn noise(chance: &mut Pcg32) -> f64 {
+        (0..12).map(|_| chance.random::<f64>()).sum::<f64>() - 6.0
+    }
+
+    /// A sensor that reads 50 ± 2 every `interval` seconds, with `fault(reading index, value)` laid over it.
+    struct Bench {
+        detector: Detector,
+        confirmation: Confirmation,
+        chance: Pcg32,
+        interval: f64,
+        n: u32,
+    }
+
+    impl Bench {
+        fn new(seed: u64) -> Self {
+            Self {
+                detector: Detector::new(seed),
+                confirmation: Confirmation::default(),
+                chance: Pcg32::seed_from_u64(seed),
+                interval: 60.0,
+                n: 0,
+            }
+        }
+
+        /// Feeds `n` readings and tells for each whether it was evidence, with its verdict.
+        fn feed(&mut self, n: u32, value: impl Fn(f64, f64) -> f64) -> Vec<(bool, Verdict)> {
+            let start = self.n;
+            self.n += n;
+            (start..self.n)
+                .map(|idx| {
+                    let at = MONDAY + self.interval * f64::from(idx);
+                    let value = value(at, 50.0 + 2.0 * noise(&mut self.chance));
+                    let verdict = self.detector.observe(&SETTINGS, at, value, 1.0);
+                    (self.confirmation.observe(&EVIDENCE, at, &verdict), verdict)
+                })
+                .collect()
+        }
+    }
+
+    /// After 1,000 clean readings, a fault is evident within `n_max` readings and put down to `aspect`, on ten sensors.
+    fn found_within(n_max: usize, aspect: Aspect, fault: impl Fn(f64, f64) -> f64 + Copy) {
+        for seed in 0..10 {
+            let mut bench = Bench::new(seed);
+            bench.feed(1_000, |_, value| value);
+            let faulty = bench.feed(400, fault);
+            let first = faulty.iter().position(|(evident, _)| *evident);
+            assert!(first.is_some_and(|first| first < n_max), "evidence after {first:?} readings, seed {seed}");
+            let named = faulty
+                .iter()
+                .any(|(_, verdict)| verdict.attribution.iter().any(|entry| entry.0 == aspect && 1.0 <= entry.1));
+            assert!(named, "{aspect:?} was never a reason, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_shift_of_two_standard_deviations_is_found() {
+        found_within(60, Aspect::Level, |_, value| value + 4.0);
+    }
+
+    #[test]
+    fn noise_three_times_as_strong_is_found() {
+        found_within(60, Aspect::Spread, |_, value| 50.0 + 3.0 * (value - 50.0));
+    }
+
+    #[test]
+    fn a_stuck_value_is_found() {
+        found_within(60, Aspect::Stuck, |_, _| 51.0);
+    }
+
+    #[test]
+    fn a_jump_within_the_usual_range_is_a_matter_of_rate() {
+        let swing = |at: f64, value: f64| value + 30.0 * (TAU * at / 60_000.0).sin();
+        let mut bench = Bench::new(2);
+        bench.feed(3_250, swing);
+        let jump = bench.feed(1, |at, value| swing(at, value) - 30.0)[0].1;
+        assert!(jump.anomalous && jump.aspect == Aspect::Rate && jump.attribution[0].1 < 1.0, "{jump:?}");
+    }
+
+    #[test]
+    fn noise_is_hardly_ever_evidence() {
+        let alarms =
+            |seed| u32::from(Bench::new(seed).feed(3_000, |_, value| value).iter().any(|(evident, _)| *evident));
+        let n_alarmed: u32 = (0..40).map(alarms).sum();
+        assert!(n_alarmed <= 4, "{n_alarmed} of 40 sensors alarmed");
+    }
+
+    #[test]
+    fn a_single_spike_is_anomalous_but_no_evidence() {
+        for seed in 0..10 {
+            let mut bench = Bench::new(seed);
+            bench.feed(1_000, |_, value| value);
+            let (evident, spike) = bench.feed(1, |_, _| 500.0)[0];
+            assert!(spike.anomalous && !evident, "seed {seed}: {spike:?}");
+            assert!(spike.expected.0 < 50.0 && spike.expected.1 < 80.0 && 50.0 < spike.expected.1, "{spike:?}");
+            assert!(bench.feed(100, |_, value| value).iter().all(|(evident, _)| !evident), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn slow_degradation_is_found_before_it_is_the_new_normal() {
+        for seed in 0..5 {
+            let mut bench = Bench::new(seed);
+            bench.feed(4_000, |_, value| value);
+            // One standard deviation each 1,000 readings.
+            let faulty = bench.feed(5_000, |at, value| value + 2.0 * ((at - MONDAY) / 60.0 - 4_000.0) / 1_000.0);
+            let first = faulty.iter().position(|(evident, _)| *evident);
+            assert!(first.is_some(), "never found, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_lasting_fault_stays_abnormal_until_it_is_adopted() {
+        let mut bench = Bench::new(1);
+        bench.feed(1_000, |_, value| value);
+        let faulty = bench.feed(10_000, |_, value| value + 20.0);
+        assert!(faulty[9_000..].iter().all(|(_, verdict)| verdict.anomalous), "the fault became normal");
+        let points: Vec<(f64, f64)> = (0..2_000)
+            .map(|idx| (MONDAY + 60.0 * f64::from(bench.n - 2_000 + idx), 70.0 + 2.0 * noise(&mut bench.chance)))
+            .collect();
+        bench.detector.adopt(&Baseline::fit(&points).unwrap());
+        assert!(
+            bench.feed(500, |_, value| value + 20.0).iter().all(|(evident, _)| !evident),
+            "the adopted level alarms"
+        );
+        assert!(bench.feed(60, |_, value| value).iter().any(|(evident, _)| *evident), "the old level is still normal");
+    }
+
+    #[test]
+    fn a_daily_rhythm_is_quiet_and_its_absence_is_not() {
+        let rhythm = |at: f64, value: f64| value + 15.0 * (TAU * at / 86_400.0).sin();
+        let mut bench = Bench { interval: 600.0, ..Bench::new(3) };
+        let clean = bench.feed(144 * 14, rhythm);
+        assert!(clean.iter().all(|(evident, _)| !evident), "the rhythm alarmed");
+        // The level is as at midnight, all day long: nothing but the rhythm is missing.
+        let flat = bench.feed(144, |_, value| value);
+        assert!(
+            flat.iter().any(|(evident, verdict)| *evident && verdict.aspect == Aspect::Season),
+            "its absence was missed"
+        );
+    }
+
+    #[test]
+    fn a_new_sensor_says_how_much_it_needs_and_raises_nothing() {
+        let mut bench = Bench::new(4);
+        assert_eq!(bench.detector.readiness(&SETTINGS), Readiness::Cold { have: 0, need: 200 });
+        let cold = bench.feed(200, |at, value| if (at - MONDAY) < 6_000.0 { value } else { 10.0 * value });
+        assert!(cold.iter().all(|(_, verdict)| !verdict.anomalous));
+        assert_eq!(cold[198].1.readiness, Readiness::Cold { have: 199, need: 200 });
+        assert_eq!(bench.detector.readiness(&SETTINGS), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_late_or_repeated_reading_changes_nothing() {
+        let mut bench = Bench::new(5);
+        bench.feed(500, |_, value| value);
+        let before = postcard::to_stdvec(&bench.detector).unwrap();
+        let verdict = bench.detector.observe(&SETTINGS, MONDAY + 60.0, 500.0, 1.0);
+        assert!(verdict.anomalous && verdict.aspect == Aspect::Level);
+        assert_eq!(postcard::to_stdvec(&bench.detector).unwrap(), before);
+    }
+
+    #[test]
+    fn nothing_is_learnt_from_readings_of_poor_quality() {
+        let mut bench = Bench::new(6);
+        bench.feed(500, |_, value| value);
+        let before = bench.detector.level.clone();
+        bench.detector.observe(&SETTINGS, MONDAY + 60.0 * 500.0, 51.0, 0.4);
+        assert_eq!(bench.detector.level, before);
+    }
+
+    #[test]
+    fn a_detector_goes_on_from_a_small_checkpoint_as_if_nothing_had_happened() {
+        let mut bench = Bench { interval: 600.0, ..Bench::new(7) };
+        bench.feed(3_000, |_, value| value);
+        let bytes = postcard::to_stdvec(&bench.detector).unwrap();
+        assert!(bytes.len() < 4_096, "{} bytes", bytes.len());
+        let mut restored =
+            Bench { detector: postcard::from_bytes(&bytes).unwrap(), chance: bench.chance.clone(), ..bench };
+        let mut bench = Bench { detector: bench.detector, chance: bench.chance, ..restored };
+        assert_eq!(bench.feed(2_000, |_, value| value), restored.feed(2_000, |_, value| value));
+    }
+
+    #[test]
+    fn extreme_and_constant_values_give_finite_scores() {
+        for values in [[0.0, 0.0], [1e300, -1e300], [5.0, 5.0], [1e-300, 2e-300]] {
+            let mut detector = Detector::new(8);
+            for idx in 0..1_000u32 {
+                let verdict = detector.observe(&SETTINGS, f64::from(idx), values[(idx % 2) as usize], 1.0);
+                assert!(
+                    verdict.score.is_finite() && verdict.expected.0 <= verdict.expected.1,
+                    "{values:?} {verdict:?}"
+                );
+            }
+            let kept: Detector = serde_json::from_str(&serde_json::to_string(&detector).unwrap()).unwrap();
+            assert_eq!(kept.n, 1_000);
+        }
+    }
+
+    #[test]
+    fn settings_are_complete_and_unknown_keys_refused() {
+        let keys =
+            "warm_up_readings = 200\ntail_sigmas = 4.0\nrecord_margin = 1.5\nquality_min = 0.5\nhold_readings = 16\n";
+        assert_eq!(toml::from_str::<Settings>(keys).unwrap(), SETTINGS);
+        assert!(toml::from_str::<Settings>(&format!("{keys}windw = 3\n")).unwrap_err().to_string().contains("windw"));
+    }
+}
