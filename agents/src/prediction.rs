@@ -1,0 +1,666 @@
+//! Prognostics: says for each case how long the asset can go on.
+//!
+//! Takes in: `CaseOpened`, `AnomalyValidated`, `CaseClosed`.
+//! Emits: `MaintenancePredicted`, with the first evidence of a case and again each time the evidence has doubled,
+//! but not more often than the settings allow by source time. That there is no trend is not said of a case that is
+//! young: from a few readings it cannot be known.
+//! Remembers: for each open case how much evidence there is and when it was last looked at.
+//!
+//! It follows the sensor that opened the case. The limit is declared in the settings, or by the sensor itself, or
+//! derived from the clean history before the first evidence; a derived one is no ground to act without a person, and
+//! the confidence says so. "Not enough data" is an answer.
+
+use analytics::prognosis::{self, Limit, Side};
+use analytics::robust;
+use domain::anomaly::{Validated, Verdict};
+use domain::case::{FailureMode, Opened};
+use domain::prediction::{self, Outlook, RemainingHours};
+use domain::reading::{Reading, Sensor, SensorType};
+use domain::{CaseId, Event, SensorId, Timestamp};
+use jiff::SignedDuration;
+use persistence::{History, readings};
+use runtime::{Agent, Ctx, Failure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name and version of the methods, as each prediction carries them.
+const METHOD: &str = "first_passage/1";
+const NO_METHOD: &str = "none/1";
+/// Source of a limit that there is none of.
+const NO_TREND_TO_FOLLOW: &str = "none: a sensor that does not measure has no trend";
+const NOT_ENOUGH: &str = "none: the clean history before the first evidence is too short to derive one";
+const NO_SPREAD: &str = "none: the clean history does not vary, so there is nothing to measure a distance in";
+
+/// `[agents.prediction]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Newest readings up to the evidence that are looked at.
+    pub history_readings: usize,
+    /// Newest readings before the first evidence from which a limit is derived.
+    pub clean_readings: usize,
+    /// Readings of a quality below this are left out, 0 to 1.
+    pub quality_min: f64,
+    /// Time between two predictions of a case at least, by source time.
+    pub again_minutes: u32,
+    /// Evidence from which on it is said that there is no trend.
+    pub no_trend_evidence_min: u32,
+    /// The most confidence that a prediction against a derived limit can have, 0 to 1.
+    pub derived_confidence_max: f64,
+    /// A failure that is closer than this calls for a repair now.
+    pub urgent_hours: f64,
+    /// Values that count as failure, the first that fits; they win over what sensors declare themselves.
+    pub limits: Vec<Declared>,
+    /// How far to look ahead, and on what grounds.
+    pub prognosis: prognosis::Settings,
+}
+
+/// A value that counts as failure.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Sensors that it is for: a name, or the beginning of names and a `*`.
+    pub sensors: String,
+    /// What they measure; absent for anything.
+    pub sensor_type: Option<SensorType>,
+    /// On which side failure lies.
+    pub side: Side,
+    /// The value, in the sensors' unit.
+    pub value: f64,
+}
+
+impl Declared {
+    fn fits(&self, sensor: &SensorId, sensor_type: SensorType) -> bool {
+        let named = match self.sensors.strip_suffix('*') {
+            Some(beginning) => sensor.as_str().starts_with(beginning),
+            None => sensor.as_str() == self.sensors,
+        };
+        named && self.sensor_type.is_none_or(|declared| declared == sensor_type)
+    }
+}
+
+/// Says for each case how long the asset can go on.
+#[derive(Debug)]
+pub struct Prediction {
+    settings: Settings,
+    history: History,
+}
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    cases: BTreeMap<CaseId, Followed>,
+}
+
+/// A case that is open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Followed {
+    sensor: SensorId,
+    failure_mode: FailureMode,
+    first_evidence_at: Timestamp,
+    /// Evidence from before the case opened, and since.
+    n_before: u32,
+    n_since: u32,
+    /// Evidence since then with which the next look is due.
+    n_due: u32,
+    looked_as_of: Option<Timestamp>,
+}
+
+/// What the agent hears.
+#[derive(Debug)]
+pub enum Message {
+    /// A case to follow.
+    Opened(Opened),
+    /// Evidence of a case.
+    Evidence(CaseId, Box<Validated>),
+    /// A case to forget.
+    Closed(CaseId),
+}
+
+impl Agent for Prediction {
+    const NAME: &'static str = "prediction";
+    type Settings = Settings;
+    type Deps = History;
+    type State = State;
+    type Message = Message;
+
+    fn start(settings: Settings, history: History) -> anyhow::Result<Self> {
+        let Settings { history_readings, prognosis, limits, .. } = &settings;
+        anyhow::ensure!(
+            prognosis.points_min <= *history_readings,
+            "history_readings must be at least prognosis.points_min, got {history_readings}"
+        );
+        let horizon = prognosis.horizon_hours;
+        anyhow::ensure!(horizon.is_finite() && 0.0 < horizon, "prognosis.horizon_hours must be above 0, got {horizon}");
+        for limit in limits {
+            anyhow::ensure!(limit.value.is_finite(), "the limit of sensors {:?} must be a number", limit.sensors);
+        }
+        Ok(Self { settings, history })
+    }
+
+    fn accept(event: &Event) -> Option<Message> {
+        match event {
+            Event::CaseOpened(opened) => Some(Message::Opened(opened.clone())),
+            Event::AnomalyValidated(validated) if validated.verdict == Verdict::CredibleAnomaly => {
+                validated.case.map(|case| Message::Evidence(case, Box::new(validated.clone())))
+            }
+            Event::CaseClosed(closed) => Some(Message::Closed(closed.case)),
+            _ => None,
+        }
+    }
+
+    async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
+        match message {
+            Message::Opened(Opened { case, sensor, failure_mode, first_evidence_at, evidence, .. }) => {
+                let n_before = u32::try_from(evidence.len()).unwrap_or(u32::MAX);
+                let followed = Followed {
+                    sensor,
+                    failure_mode,
+                    first_evidence_at,
+                    n_before,
+                    n_since: 0,
+                    n_due: 1,
+                    looked_as_of: None,
+                };
+                state.cases.insert(case, followed);
+            }
+            Message::Evidence(case, validated) => {
+                let Some(followed) = state.cases.get_mut(&case) else { return Ok(()) };
+                if self.due(followed, &validated) {
+                    let prognosis = self.prognose(followed, &validated).await?;
+                    if self.can_be_said(followed, &prognosis) {
+                        ctx.emit(Event::MaintenancePredicted(self.prediction(case, followed, &validated, prognosis)));
+                    }
+                }
+            }
+            Message::Closed(case) => {
+                state.cases.remove(&case);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// (seconds since the epoch, value) in order of time.
+type Points = Vec<(f64, f64)>;
+
+/// How a sensor came to where it is.
+struct Course {
+    /// Absent when nothing is stored of it.
+    sensor: Option<Arc<Sensor>>,
+    /// From before the first evidence.
+    clean: Points,
+    /// Since then, the evidence included.
+    degrading: Points,
+}
+
+/// What was found out, before it is put into words.
+struct Prognosis {
+    limit: Option<f64>,
+    limit_source: String,
+    outlook: Outlook,
+    confidence: f64,
+    method: &'static str,
+    n_readings: usize,
+}
+
+impl Prediction {
+    /// Counts the evidence; true when it is time to look. That depends on no reading, so that a replay looks as often.
+    fn due(&self, followed: &mut Followed, validated: &Validated) -> bool {
+        let taken_at = validated.anomaly.taken_at;
+        if validated.anomaly.sensor != followed.sensor {
+            return false;
+        }
+        followed.n_since = followed.n_since.saturating_add(1);
+        let pause = SignedDuration::from_mins(self.settings.again_minutes.into());
+        let rested = followed.looked_as_of.is_none_or(|as_of| pause <= taken_at.duration_since(as_of));
+        // There is nothing to add to "the sensor is broken".
+        let settled = followed.looked_as_of.is_some() && followed.failure_mode == FailureMode::sensor_fault();
+        let due = followed.n_due <= followed.n_since && rested && !settled;
+        if due {
+            followed.n_due = followed.n_since.saturating_mul(2);
+            followed.looked_as_of = Some(taken_at);
+        }
+        due
+    }
+
+    fn can_be_said(&self, followed: &Followed, prognosis: &Prognosis) -> bool {
+        let n_evidence = followed.n_before.saturating_add(followed.n_since);
+        !matches!(prognosis.outlook, Outlook::NoTrend { .. })
+            || self.settings.no_trend_evidence_min <= n_evidence
+            || followed.failure_mode == FailureMode::sensor_fault()
+    }
+
+    async fn prognose(&self, followed: &Followed, validated: &Validated) -> Result<Prognosis, Failure> {
+        let horizon_hours = self.settings.prognosis.horizon_hours;
+        if followed.failure_mode == FailureMode::sensor_fault() {
+            return Ok(Prognosis {
+                limit: None,
+                limit_source: NO_TREND_TO_FOLLOW.to_owned(),
+                outlook: Outlook::NoTrend { horizon_hours },
+                confidence: validated.confidence,
+                method: NO_METHOD,
+                n_readings: 0,
+            });
+        }
+        let Course { sensor, clean, degrading } = self.course(followed, validated).await?;
+        let values = |points: &[(f64, f64)]| -> Vec<f64> { points.iter().map(|(_, value)| *value).collect() };
+        let clean_values = values(&clean);
+        let level = |points: &[f64]| robust::median(points).unwrap_or(validated.anomaly.value);
+        let rises = level(&clean_values) <= level(&values(&degrading));
+        let side = if rises { Side::Above } else { Side::Below };
+        let declared = self.declared(validated, sensor.as_deref(), side);
+        let derived = declared.is_none();
+        let limit = declared.or_else(|| prognosis::derive_limit(&clean_values, side));
+
+        // The trend is looked for in the time that is degrading and as long before, where it began.
+        let points: Points = clean.into_iter().chain(degrading.iter().copied()).collect();
+        let n_points = (2 * degrading.len()).max(self.settings.prognosis.points_min).min(points.len());
+        let recent = &points[points.len() - n_points..];
+        let have = u32::try_from(points.len()).unwrap_or(u32::MAX);
+        let need = u32::try_from(self.settings.prognosis.points_min).unwrap_or(u32::MAX);
+        let (outlook, limit_source) = match &limit {
+            Some(limit) => {
+                (prognosis::outlook(recent, Some(limit.clone()), &self.settings.prognosis), limit.source.clone())
+            }
+            None if have < need => {
+                let (have, need) = (points.len(), self.settings.prognosis.points_min);
+                (prognosis::Outlook::NotEnoughData { have, need }, NOT_ENOUGH.to_owned())
+            }
+            None => (prognosis::Outlook::NoTrend { horizon_hours }, NO_SPREAD.to_owned()),
+        };
+        let (outlook, confidence) = match outlook {
+            prognosis::Outlook::Remaining { p10_hours: p10, p50_hours: p50, p90_hours: p90, confidence } => {
+                (Outlook::Remaining { remaining_hours: RemainingHours { p10, p50, p90 } }, confidence)
+            }
+            prognosis::Outlook::LimitPassed => (Outlook::LimitPassed, 1.0),
+            prognosis::Outlook::NoTrend { horizon_hours } => (Outlook::NoTrend { horizon_hours }, 1.0),
+            prognosis::Outlook::NotEnoughData { have, need } => {
+                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                (Outlook::NotEnoughData { have: count(have), need: count(need) }, 0.0)
+            }
+        };
+        // No outlook is surer than the evidence it rests on, nor than the limit it looks for.
+        let confidence = confidence.min(validated.confidence);
+        let confidence = if derived { confidence.min(self.settings.derived_confidence_max) } else { confidence };
+        Ok(Prognosis {
+            limit: limit.map(|limit| limit.value),
+            limit_source,
+            outlook,
+            confidence,
+            method: METHOD,
+            n_readings: n_points,
+        })
+    }
+
+    /// What is stored of the sensor up to the evidence.
+    async fn course(&self, followed: &Followed, validated: &Validated) -> Result<Course, Failure> {
+        let anomaly = &validated.anomaly;
+        let Settings { history_readings, clean_readings, .. } = self.settings;
+        let newest = readings::recent_as_of(&self.history, &anomaly.sensor, anomaly.reading, history_readings).await?;
+        let sensor = newest.first().map(|reading| Arc::clone(&reading.sensor));
+        let cut = newest.len() == history_readings;
+        let up_to_evidence = newest.into_iter().filter(|reading| reading.taken_at <= anomaly.taken_at);
+        let (degrading, mut clean): (Vec<Reading>, Vec<Reading>) =
+            up_to_evidence.partition(|reading| followed.first_evidence_at <= reading.taken_at);
+        if cut && clean.len() < clean_readings {
+            let before = Some(followed.first_evidence_at);
+            clean = readings::recent(&self.history, &anomaly.sensor, before, clean_readings).await?;
+            clean.retain(|reading| reading.taken_at < followed.first_evidence_at && reading.no < anomaly.reading);
+        }
+        clean.truncate(clean_readings);
+        Ok(Course { sensor, clean: self.points(&clean), degrading: self.points(&degrading) })
+    }
+
+    /// Points in order of time, of readings in the opposite order.
+    fn points(&self, newest_first: &[Reading]) -> Points {
+        let good = newest_first.iter().rev().filter(|reading| self.settings.quality_min <= reading.quality);
+        good.map(|reading| (reading.taken_at.as_microsecond() as f64 / 1e6, reading.value)).collect()
+    }
+
+    /// The limit that somebody declared on the side to which the sensor moves.
+    fn declared(&self, validated: &Validated, sensor: Option<&Sensor>, side: Side) -> Option<Limit> {
+        let anomaly = &validated.anomaly;
+        let fits = |limit: &&Declared| limit.side == side && limit.fits(&anomaly.sensor, anomaly.sensor_type);
+        if let Some(limit) = self.settings.limits.iter().find(fits) {
+            let source = format!("declared in the settings for {}", limit.sensors);
+            return Some(Limit { value: limit.value, side, source });
+        }
+        let value = match side {
+            Side::Above => sensor?.limit_high,
+            Side::Below => sensor?.limit_low,
+        };
+        value.map(|value| Limit { value, side, source: "declared by the sensor".to_owned() })
+    }
+
+    fn prediction(
+        &self,
+        case: CaseId,
+        followed: &Followed,
+        validated: &Validated,
+        prognosis: Prognosis,
+    ) -> prediction::Prediction {
+        let Prognosis { limit, limit_source, outlook, confidence, method, n_readings } = prognosis;
+        let anomaly = &validated.anomaly;
+        let recommended_actions = self.actions(followed, anomaly.sensor_type, &outlook);
+        prediction::Prediction {
+            case,
+            asset: anomaly.asset.clone(),
+            sensor: anomaly.sensor.clone(),
+            as_of: anomaly.taken_at,
+            limit,
+            limit_source,
+            outlook,
+            confidence,
+            method: method.to_owned(),
+            n_readings: u32::try_from(n_readings).unwrap_or(u32::MAX),
+            recommended_actions,
+        }
+    }
+
+    /// What to do: first what the outlook calls for, then what to look at.
+    fn actions(&self, followed: &Followed, sensor_type: SensorType, outlook: &Outlook) -> Vec<String> {
+        if followed.failure_mode == FailureMode::sensor_fault() {
+            return vec![
+                "Check the sensor, its wiring and its gateway".to_owned(),
+                "Compare with a handheld measurement before you trust the sensor again".to_owned(),
+            ];
+        }
+        let first = match outlook {
+            Outlook::LimitPassed => {
+                "Inspect the asset now; take it out of service if the value is confirmed".to_owned()
+            }
+            Outlook::Remaining { remaining_hours } if remaining_hours.p50 <= self.settings.urgent_hours => {
+                format!("Repair within {:.1} days: one in ten fails by then", remaining_hours.p10 / 24.0)
+            }
+            Outlook::Remaining { remaining_hours } => {
+                format!("Plan the repair for the next {:.0} days", remaining_hours.p10 / 24.0)
+            }
+            Outlook::NoTrend { .. } => "Inspect the asset at the next round: it is abnormal, but not moving".to_owned(),
+            Outlook::NotEnoughData { .. } => "Inspect the asset: its history is too short for a forecast".to_owned(),
+        };
+        vec![first, look_at(sensor_type).to_owned()]
+    }
+}
+
+/// Where to look first, by what is abnormal.
+fn look_at(sensor_type: SensorType) -> &'static str {
+    match sensor_type {
+        SensorType::Temperature => "Check lubrication, cooling and load",
+        SensorType::Vibration | SensorType::Bearing => "Check bearings, alignment, balance and mounting",
+        SensorType::Pressure => "Check for leaks, blockages and valves that do not close or open",
+        SensorType::Humidity => "Check seals, drains and ventilation",
+        SensorType::Pump => "Check suction, impeller, seals and the valves on either side",
+        SensorType::Manufacturing => "Check tool wear and the settings of the process",
+        SensorType::Audio => "Listen on site, and check for loose parts and leaks",
+        SensorType::Voltage => "Check supply, terminals and insulation",
+        SensorType::Forecasting | SensorType::General => "Compare with neighbouring measurements and with the process",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly_detection::AnomalyDetection;
+    use crate::stored::Stored;
+    use crate::validation::Validation;
+    use config::Config;
+    use domain::anomaly::{Anomaly, Aspect, Range};
+    use domain::case::{Closed, Priority, Resolution};
+    use domain::{EventId, ReadingNo};
+    use runtime::bench::Bench;
+    use uuid::Uuid;
+
+    const CASE: CaseId = CaseId(Uuid::from_u128(1));
+
+    fn settings() -> Settings {
+        Config::defaults().section("agents.prediction").expect("the defaults are complete")
+    }
+
+    fn hour(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + 3_600 * hour).expect("an hour of this century")
+    }
+
+    fn sensor(limit_high: Option<f64>) -> Arc<Sensor> {
+        Arc::new(Sensor {
+            id: "sensor-1".into(),
+            asset: "pump-1".into(),
+            sensor_type: SensorType::Temperature,
+            unit: None,
+            limit_high,
+            limit_low: None,
+        })
+    }
+
+    /// 300 hours around 50, then a degree an hour, with some noise throughout.
+    fn value(at: i64) -> f64 {
+        50.0 + 0.3 * (at as f64 * 1.7).sin() + 0.2 * (at as f64 * 0.61).cos() + (at - 300).max(0) as f64
+    }
+
+    fn course(sensor: &Arc<Sensor>, hours: std::ops::Range<i64>) -> Vec<(Arc<Sensor>, Timestamp, f64)> {
+        hours.map(|at| (Arc::clone(sensor), hour(at), value(at))).collect()
+    }
+
+    fn opened(failure_mode: FailureMode) -> Event {
+        Event::CaseOpened(Opened {
+            case: CASE,
+            asset: "pump-1".into(),
+            failure_mode,
+            sensor: "sensor-1".into(),
+            priority: Priority::High,
+            first_evidence_at: hour(303),
+            last_evidence_at: hour(307),
+            reason: "a test".to_owned(),
+            evidence: Vec::new(),
+            recurrence_of: None,
+        })
+    }
+
+    /// Evidence from the reading of that hour, which is stored as the one after as many.
+    fn evidence(at: i64) -> Event {
+        Event::AnomalyValidated(Validated {
+            anomaly_event: EventId(Uuid::from_u128(2)),
+            anomaly: Anomaly {
+                sensor: "sensor-1".into(),
+                asset: "pump-1".into(),
+                sensor_type: SensorType::Temperature,
+                reading: ReadingNo(at + 1),
+                taken_at: hour(at),
+                value: value(at),
+                quality: 1.0,
+                score: 3.0,
+                expected: Range { low: 48.0, high: 52.0 },
+                aspect: Aspect::Level,
+                attribution: Vec::new(),
+                run_length: 1,
+                detector: "stream/1".to_owned(),
+            },
+            verdict: Verdict::CredibleAnomaly,
+            confidence: 0.95,
+            reasons: Vec::new(),
+            case: Some(CASE),
+        })
+    }
+
+    fn abnormal() -> Event {
+        opened(FailureMode::abnormal(SensorType::Temperature))
+    }
+
+    fn only(said: Vec<Event>) -> prediction::Prediction {
+        match &said[..] {
+            [Event::MaintenancePredicted(prediction)] => prediction.clone(),
+            other => panic!("said {other:?}"),
+        }
+    }
+
+    /// What is said of a case with evidence in hour 320, from the hours up to 330 of the given readings.
+    async fn predicted(settings: Settings, readings: &[(Arc<Sensor>, Timestamp, f64)]) -> prediction::Prediction {
+        let stored = Stored::with(readings, Vec::new()).await;
+        let mut bench = Bench::<Prediction>::start(settings, stored.history());
+        assert_eq!(bench.feed(abnormal()).await, []);
+        only(bench.feed(evidence(320)).await)
+    }
+
+    #[tokio::test]
+    async fn a_trend_is_followed_to_the_limit_that_the_sensor_declares() {
+        // Given a sensor at 70 that rises by a degree an hour and fails at 80, and ten hours more that came later,
+        let prediction = predicted(settings(), &course(&sensor(Some(80.0)), 0..330)).await;
+        // then it fails in ten hours from the evidence, give or take.
+        let Outlook::Remaining { remaining_hours } = prediction.outlook else { panic!("{prediction:?}") };
+        assert!((9.0..11.0).contains(&remaining_hours.p50), "{prediction:?}");
+        assert!(remaining_hours.p10 < 10.0 && 10.0 < remaining_hours.p90, "{prediction:?}");
+        assert_eq!((prediction.limit, prediction.limit_source.as_str()), (Some(80.0), "declared by the sensor"));
+        assert_eq!(prediction.as_of, hour(320));
+        assert!(0.7 < prediction.confidence && prediction.confidence <= 0.95, "{prediction:?}");
+        assert!(prediction.recommended_actions[0].starts_with("Repair within 0."), "{prediction:?}");
+        assert_eq!(prediction.recommended_actions[1], "Check lubrication, cooling and load");
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_the_settings_wins_where_it_fits() {
+        let limit = |sensors: &str, side, value| Declared {
+            sensors: sensors.to_owned(),
+            sensor_type: Some(SensorType::Temperature),
+            side,
+            value,
+        };
+        let limits = vec![
+            limit("other", Side::Above, 1.0),
+            limit("sensor-*", Side::Below, 20.0),
+            limit("sensor-*", Side::Above, 90.0),
+        ];
+        let prediction = predicted(Settings { limits, ..settings() }, &course(&sensor(Some(80.0)), 0..321)).await;
+        let source = "declared in the settings for sensor-*";
+        assert_eq!((prediction.limit, prediction.limit_source.as_str()), (Some(90.0), source));
+        let Outlook::Remaining { remaining_hours } = prediction.outlook else { panic!("{prediction:?}") };
+        assert!((18.0..22.0).contains(&remaining_hours.p50), "{remaining_hours:?}");
+    }
+
+    #[tokio::test]
+    async fn a_derived_limit_is_no_ground_to_act_without_a_person() {
+        let prediction = predicted(settings(), &course(&sensor(None), 0..321)).await;
+        assert!(prediction.limit_source.starts_with("derived"), "{prediction:?}");
+        assert!(prediction.confidence <= 0.7, "{prediction:?}");
+    }
+
+    #[tokio::test]
+    async fn a_short_history_says_so() {
+        let prediction = predicted(settings(), &course(&sensor(None), 0..3)).await;
+        assert_eq!(prediction.outlook, Outlook::NotEnoughData { have: 3, need: 30 });
+        assert_eq!((prediction.limit, prediction.confidence), (None, 0.0));
+        let prediction = predicted(settings(), &[]).await;
+        assert_eq!(prediction.outlook, Outlook::NotEnoughData { have: 0, need: 30 });
+    }
+
+    #[tokio::test]
+    async fn a_broken_sensor_has_no_remaining_life() {
+        let stored = Stored::with(&course(&sensor(Some(80.0)), 0..330), Vec::new()).await;
+        let mut bench = Bench::<Prediction>::start(settings(), stored.history());
+        bench.feed(opened(FailureMode::sensor_fault())).await;
+        let prediction = only(bench.feed(evidence(320)).await);
+        assert!(matches!(prediction.outlook, Outlook::NoTrend { .. }), "{prediction:?}");
+        assert_eq!(prediction.recommended_actions[0], "Check the sensor, its wiring and its gateway");
+        // It is said once.
+        for at in 321..330 {
+            assert_eq!(bench.feed(evidence(at)).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_case_is_predicted_again_when_its_evidence_has_doubled() {
+        let stored = Stored::with(&course(&sensor(Some(500.0)), 0..400), Vec::new()).await;
+        let mut bench = Bench::<Prediction>::start(settings(), stored.history());
+        bench.feed(abnormal()).await;
+        let mut predicted_at = Vec::new();
+        for at in 320..400 {
+            if !bench.feed(evidence(at)).await.is_empty() {
+                predicted_at.push(at - 319);
+            }
+        }
+        assert_eq!(predicted_at, [1, 2, 4, 8, 16, 32, 64]);
+        // At one instant it is predicted once, however much evidence comes.
+        let mut n_predictions = 0;
+        for _ in 0..200 {
+            n_predictions += bench.feed(evidence(399)).await.len();
+        }
+        assert_eq!(n_predictions, 1);
+    }
+
+    #[tokio::test]
+    async fn that_there_is_no_trend_is_not_said_too_early() {
+        // Given a sensor that was around 50 all the time and has a limit far away,
+        let flat: Vec<_> = (0..400).map(|at| (sensor(Some(500.0)), hour(at), value(at.min(299)))).collect();
+        let stored = Stored::with(&flat, Vec::new()).await;
+        let mut bench = Bench::<Prediction>::start(settings(), stored.history());
+        bench.feed(abnormal()).await;
+        // then the first few pieces of evidence do not show it, and the sixteenth does.
+        for at in 320..335 {
+            assert_eq!(bench.feed(evidence(at)).await, []);
+        }
+        let prediction = only(bench.feed(evidence(335)).await);
+        assert!(matches!(prediction.outlook, Outlook::NoTrend { .. }), "{prediction:?}");
+    }
+
+    #[tokio::test]
+    async fn a_case_that_closed_is_forgotten() {
+        let stored = Stored::with(&course(&sensor(Some(80.0)), 0..330), Vec::new()).await;
+        let mut bench = Bench::<Prediction>::start(settings(), stored.history());
+        bench.feed(abnormal()).await;
+        let closed = Closed { case: CASE, resolution: Resolution::Repaired, reason: "a test".to_owned() };
+        bench.feed(Event::CaseClosed(closed)).await;
+        assert_eq!(bench.feed(evidence(320)).await, []);
+    }
+
+    #[tokio::test]
+    async fn the_demonstration_is_foretold() {
+        let history = History::empty().await.expect("an empty history");
+        let section = |name: &str| format!("agents.{name}");
+        let config = Config::defaults();
+        let end: Timestamp = "2026-03-06T17:00:00Z".parse().expect("a time");
+        for seed in 0..10 {
+            // Given what the demonstration's pump sends,
+            let scenario = simulations::scenario::golden_path(seed, 15, end).expect("15 readings are allowed");
+            let sensor = Arc::new(Sensor {
+                id: scenario.truth.sensor.clone(),
+                asset: scenario.truth.asset.clone(),
+                limit_high: Some(scenario.truth.limit),
+                ..(*sensor(None)).clone()
+            });
+            let readings: Vec<_> =
+                scenario.samples().map(|sample| (Arc::clone(&sensor), sample.taken_at, sample.value)).collect();
+            let stored = Stored::with(&readings, Vec::new()).await;
+            let (healthy, faulty) = readings.split_at(scenario.history.len());
+            let batches = std::iter::once(healthy.to_vec()).chain(faulty.iter().map(|reading| vec![reading.clone()]));
+            // when it passes the agents from detection to prediction,
+            let detection = config.section(&section(AnomalyDetection::NAME)).expect("a section");
+            let mut detection = Bench::<AnomalyDetection>::start(detection, ());
+            let validation = config.section(&section(Validation::NAME)).expect("a section");
+            let mut validation = Bench::<Validation>::start(validation, history.clone());
+            let mut prediction = Bench::<Prediction>::start(settings(), stored.history());
+            let (mut n_cases, mut predictions) = (0, Vec::new());
+            for batch in batches {
+                for anomaly in detection.feed_batch(batch).await {
+                    for event in validation.feed(anomaly).await {
+                        n_cases += usize::from(matches!(event, Event::CaseOpened(_)));
+                        predictions.extend(prediction.feed(event).await);
+                    }
+                }
+            }
+            // then there is one case, and each prediction of it is near the truth.
+            assert_eq!(n_cases, 1, "seed {seed}");
+            assert!(!predictions.is_empty(), "seed {seed}");
+            for event in predictions {
+                let Event::MaintenancePredicted(prediction) = event else { panic!("said {event:?}") };
+                let Outlook::Remaining { remaining_hours } = prediction.outlook else {
+                    panic!("{seed}: {prediction:?}")
+                };
+                let truth = scenario.truth.failure_at.duration_since(prediction.as_of).as_secs_f64() / 3_600.0;
+                assert!(
+                    (remaining_hours.p10 / 1.5..remaining_hours.p90 * 1.5).contains(&truth),
+                    "{seed}: {prediction:?}, in truth {truth}"
+                );
+            }
+        }
+    }
+}

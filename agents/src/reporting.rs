@@ -1,0 +1,433 @@
+//! Counts reports from the store.
+//!
+//! Takes in: `ReportRequested`. Emits: `ReportGenerated`. Remembers: nothing.
+//!
+//! The names of the figures are those that the clients of the older system look for. A figure that cannot
+//! be counted from what is stored is null, and a note says why.
+
+use domain::anomaly::Verdict;
+use domain::report::{Generated, Requested};
+use domain::{Event, Timestamp};
+use jiff::tz::TimeZone;
+use persistence::reports::{self, AnomalyCounts, CaseCounts, Count, MaintenanceCounts, SystemCounts};
+use persistence::{History, StoreError};
+use runtime::{Agent, Ctx, Failure};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+
+/// Change from one half of the time to the other, as a share, from which on it is a trend.
+const TREND_SHARE_MIN: f64 = 0.2;
+
+/// `[agents.reporting]`: there is nothing to set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {}
+
+/// The agent.
+pub struct Reporting {
+    history: History,
+}
+
+impl Agent for Reporting {
+    const NAME: &'static str = "reporting";
+    type Settings = Settings;
+    type Deps = History;
+    type State = ();
+    type Message = Requested;
+
+    fn start(_: Settings, history: History) -> anyhow::Result<Self> {
+        Ok(Self { history })
+    }
+
+    fn accept(event: &Event) -> Option<Requested> {
+        match event {
+            Event::ReportRequested(requested) => Some(requested.clone()),
+            _ => None,
+        }
+    }
+
+    async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
+        let Requested { report, report_type, format, from, to } = message;
+        let (content, data_points, error) = if to < from {
+            (String::new(), 0, Some(format!("the time ends at {to}, before it begins at {from}")))
+        } else {
+            let figures = self.count(&report_type, from, to).await?;
+            let content = if format == "json" { figures.to_json() } else { figures.to_text(&report_type, from, to) };
+            (content, figures.data_points, None)
+        };
+        ctx.emit(Event::ReportGenerated(Generated { report, report_type, format, content, data_points, error }));
+        Ok(())
+    }
+}
+
+impl Reporting {
+    async fn count(&self, report_type: &str, from: Timestamp, to: Timestamp) -> Result<Figures, StoreError> {
+        let history = &self.history;
+        let mut figures = match report_type {
+            "anomaly_summary" => {
+                let days = reports::anomalies_per_day(history, from, to).await?;
+                let middle = from + to.duration_since(from) / 2;
+                let second_half = reports::anomaly_counts(history, middle, to).await?.total;
+                anomaly_summary(&reports::anomaly_counts(history, from, to).await?, second_half, &days, from, to)
+            }
+            "maintenance_overview" => maintenance_overview(
+                &reports::maintenance_counts(history, from, to).await?,
+                &reports::case_counts(history, from, to).await?,
+            ),
+            "system_health" => system_health(&reports::system_counts(history, from, to).await?),
+            _ => anything_else(
+                report_type,
+                &reports::system_counts(history, from, to).await?,
+                &reports::maintenance_counts(history, from, to).await?,
+            ),
+        };
+        figures.put("time_range", json!({ "start": from, "end": to }));
+        Ok(figures)
+    }
+}
+
+/// The figures of a report, in the order in which they are read.
+struct Figures {
+    figures: Vec<(&'static str, Value)>,
+    /// Why a figure is absent.
+    notes: Vec<(&'static str, &'static str)>,
+    data_points: u64,
+}
+
+impl Figures {
+    fn of(data_points: u64) -> Self {
+        Self { figures: Vec::new(), notes: Vec::new(), data_points }
+    }
+
+    fn put(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.figures.push((name, value.into()));
+    }
+
+    /// A figure that is null, for the reason in `note`, when it cannot be had.
+    fn put_or(&mut self, name: &'static str, value: Option<impl Into<Value>>, note: &'static str) {
+        if value.is_none() {
+            self.notes.push((name, note));
+        }
+        self.figures.push((name, value.map_or(Value::Null, Into::into)));
+    }
+
+    fn put_null(&mut self, name: &'static str, note: &'static str) {
+        self.put_or(name, None::<Value>, note);
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers and texts can be written as JSON")
+    }
+
+    fn to_text(&self, report_type: &str, from: Timestamp, to: Timestamp) -> String {
+        let mut text = format!("{}\nFrom {from} to {to}\n\n", sentence(report_type));
+        for (name, value) in self.figures.iter().filter(|(name, _)| *name != "time_range") {
+            let value = match value {
+                Value::Null => "-".to_owned(),
+                Value::String(value) => value.clone(),
+                value => value.to_string(),
+            };
+            text += &format!("{}: {value}\n", sentence(name));
+        }
+        for (name, note) in &self.notes {
+            text += &format!("\n{}: {note}", sentence(name));
+        }
+        text
+    }
+}
+
+impl Serialize for Figures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.figures {
+            map.serialize_entry(name, value)?;
+        }
+        let notes: serde_json::Map<String, Value> =
+            self.notes.iter().map(|(name, note)| ((*name).to_owned(), json!(note))).collect();
+        map.serialize_entry("notes", &notes)?;
+        map.end()
+    }
+}
+
+/// `some_name` as words.
+fn sentence(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn anomaly_summary(
+    counts: &AnomalyCounts,
+    second_half: u64,
+    days: &[Count<Timestamp>],
+    from: Timestamp,
+    to: Timestamp,
+) -> Figures {
+    let mut figures = Figures::of(counts.total);
+    let n_days = (to.duration_since(from).as_secs_f64() / 86_400.0).max(1.0);
+    let date = |day: &Count<Timestamp>| day.of.to_zoned(TimeZone::UTC).date().to_string();
+    let judged: u64 = counts.by_verdict.iter().map(|verdict| verdict.count).sum();
+    let dismissed = counts.by_verdict.iter().find(|verdict| verdict.of == Verdict::FalsePositiveSuspected);
+    let false_share = dismissed.map_or(0, |verdict| verdict.count) as f64 / judged as f64;
+    // The first of equals: `max_by_key` would give the last.
+    let peak = days.iter().rev().max_by_key(|day| day.count);
+    figures.put("total_anomalies", counts.total);
+    figures.put("avg_anomalies_per_day", rounded(counts.total as f64 / n_days));
+    figures.put_or("peak_anomaly_day", peak.map(date), "there was no anomaly");
+    figures.put("anomaly_trend", trend(counts.total - second_half.min(counts.total), second_half));
+    figures.put("sensors_affected", counts.n_sensors);
+    figures.put_or(
+        "false_positive_rate",
+        (0 < judged).then(|| rounded(false_share)),
+        "no anomaly was judged; it is the share that validation takes for false",
+    );
+    figures.put("by_sensor_type", named(&counts.by_sensor_type));
+    figures.put("by_aspect", named(&counts.by_aspect));
+    figures.put("by_verdict", named(&counts.by_verdict));
+    figures.put("per_day", days.iter().map(|day| json!({ "day": date(day), "count": day.count })).collect::<Value>());
+    figures
+}
+
+/// How the second half of the time compares with the first.
+fn trend(first: u64, second: u64) -> &'static str {
+    let (first, second) = (first as f64, second as f64);
+    match second - first {
+        change if TREND_SHARE_MIN * first < change => "increasing",
+        change if change < -TREND_SHARE_MIN * first => "decreasing",
+        _ => "stable",
+    }
+}
+
+fn maintenance_overview(orders: &MaintenanceCounts, cases: &CaseCounts) -> Figures {
+    const NONE_DONE: &str = "no order of that time is completed";
+    let mut figures = Figures::of(orders.total + cases.opened);
+    figures.put("total_maintenance_tasks", orders.total);
+    figures.put("completed_tasks", orders.completed);
+    figures.put("pending_tasks", orders.pending);
+    figures.put("overdue_tasks", orders.overdue);
+    figures.put_or("avg_completion_time", orders.mean_work_hours.map(rounded), NONE_DONE);
+    figures.put_or("mttr_hours", orders.mean_repair_hours.map(rounded), NONE_DONE);
+    figures.put_null("technician_utilization", "the hours that technicians were present are not recorded");
+    figures.put_null("equipment_uptime", "the hours that machines ran are not recorded");
+    figures.put_or("avg_booking_delay_hours", orders.mean_booking_delay_hours.map(rounded), "no order was booked");
+    let technicians = orders.by_technician.iter().map(|load| {
+        json!({
+            "technician_id": load.technician,
+            "orders": load.n_orders,
+            "booked_hours": rounded(load.booked_hours),
+        })
+    });
+    figures.put("by_technician", technicians.collect::<Value>());
+    figures.put("cases_opened", cases.opened);
+    figures.put("cases_by_state", named(&cases.by_state));
+    figures.put("cases_by_priority", named(&cases.by_priority));
+    figures.put("cases_by_resolution", named(&cases.by_resolution));
+    figures.put_or("avg_case_hours", cases.mean_open_hours.map(rounded), "no case of that time is closed");
+    figures
+}
+
+fn system_health(counts: &SystemCounts) -> Figures {
+    let mut figures = Figures::of(counts.n_readings + counts.n_anomalies + counts.n_cases);
+    figures.put_null("overall_system_health", "health is not one number: see the counts");
+    figures.put("active_sensors", counts.n_active_sensors);
+    figures.put("inactive_sensors", counts.n_sensors - counts.n_active_sensors.min(counts.n_sensors));
+    figures.put_null("avg_response_time_ms", "response times are not stored: see /metrics");
+    figures.put_or("data_quality_score", counts.mean_quality.map(rounded), "there was no reading");
+    figures.put("alerts_generated", counts.n_cases);
+    figures.put("critical_alerts", counts.n_critical_cases);
+    put_totals(&mut figures, counts);
+    figures
+}
+
+fn anything_else(report_type: &str, counts: &SystemCounts, orders: &MaintenanceCounts) -> Figures {
+    let data_points = counts.n_readings + counts.n_anomalies + counts.n_cases + orders.total;
+    let mut figures = Figures::of(data_points);
+    figures.put("report_type", "unknown");
+    figures.put("requested_type", report_type);
+    figures.put("data_points", data_points);
+    figures.put_null("processing_time_ms", "times of processing are not stored: see /metrics");
+    figures.put("cases_opened", counts.n_cases);
+    figures.put("work_orders_booked", orders.total);
+    figures.put("work_orders_completed", orders.completed);
+    figures.put("active_sensors", counts.n_active_sensors);
+    put_totals(&mut figures, counts);
+    figures
+}
+
+fn put_totals(figures: &mut Figures, counts: &SystemCounts) {
+    figures.put("readings", counts.n_readings);
+    figures.put("anomalies", counts.n_anomalies);
+    figures.put("open_cases", counts.n_open_cases);
+    figures.put("dead_letters", counts.n_dead_letters);
+}
+
+/// Counts as an object, most frequent first where the reader keeps the order.
+fn named<T: Serialize>(counts: &[Count<T>]) -> Value {
+    counts.iter().map(|count| json!({ "of": count.of, "count": count.count })).collect()
+}
+
+/// Four digits after the point, which is more than any of these figures is worth.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::anomaly::Aspect;
+    use domain::reading::SensorType;
+    use persistence::reports::Load;
+    use runtime::bench::Bench;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn count<T>(of: T, count: u64) -> Count<T> {
+        Count { of, count }
+    }
+
+    fn value(figures: &Figures) -> Value {
+        serde_json::from_str(&figures.to_json()).unwrap()
+    }
+
+    fn system() -> SystemCounts {
+        SystemCounts {
+            n_sensors: 5,
+            n_active_sensors: 3,
+            n_readings: 100,
+            mean_quality: Some(0.987_654_3),
+            n_anomalies: 7,
+            n_cases: 2,
+            n_critical_cases: 1,
+            n_open_cases: 1,
+            n_dead_letters: 0,
+        }
+    }
+
+    fn orders() -> MaintenanceCounts {
+        MaintenanceCounts {
+            total: 4,
+            completed: 1,
+            pending: 3,
+            overdue: 2,
+            mean_booking_delay_hours: Some(12.0),
+            mean_work_hours: Some(1.5),
+            mean_repair_hours: None,
+            by_technician: vec![Load { technician: "tech_001".into(), n_orders: 4, booked_hours: 8.0 }],
+        }
+    }
+
+    #[test]
+    fn an_anomaly_summary_has_the_figures_that_old_clients_look_for() {
+        let counts = AnomalyCounts {
+            total: 9,
+            n_sensors: 2,
+            by_sensor_type: vec![count(SensorType::Pump, 9)],
+            by_aspect: vec![count(Aspect::Level, 9)],
+            by_verdict: vec![count(Verdict::CredibleAnomaly, 3), count(Verdict::FalsePositiveSuspected, 1)],
+        };
+        let days = [
+            count(at("2026-01-02T00:00:00Z"), 4),
+            count(at("2026-01-03T00:00:00Z"), 1),
+            count(at("2026-01-04T00:00:00Z"), 4),
+        ];
+        let (from, to) = (at("2026-01-01T00:00:00Z"), at("2026-01-11T00:00:00Z"));
+        let value = value(&anomaly_summary(&counts, 4, &days, from, to));
+        assert_eq!(value["total_anomalies"], 9);
+        assert_eq!(value["avg_anomalies_per_day"], 0.9);
+        assert_eq!(value["peak_anomaly_day"], "2026-01-02", "the first of equals");
+        assert_eq!(value["anomaly_trend"], "stable", "5 and 4");
+        assert_eq!(value["sensors_affected"], 2);
+        assert_eq!(value["false_positive_rate"], 0.25);
+        assert_eq!(value["by_aspect"], json!([{ "of": "level", "count": 9 }]));
+        assert_eq!(value["notes"], json!({}));
+    }
+
+    #[test]
+    fn a_trend_is_more_than_chance_between_two_halves() {
+        assert_eq!([trend(0, 0), trend(10, 12), trend(10, 8)], ["stable"; 3]);
+        assert_eq!([trend(0, 1), trend(10, 13)], ["increasing"; 2]);
+        assert_eq!(trend(10, 7), "decreasing");
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_counted_is_null_with_a_note() {
+        let cases = CaseCounts {
+            opened: 0,
+            by_state: Vec::new(),
+            by_priority: Vec::new(),
+            by_resolution: Vec::new(),
+            mean_open_hours: None,
+        };
+        let value = value(&maintenance_overview(&orders(), &cases));
+        for name in ["mttr_hours", "technician_utilization", "equipment_uptime", "avg_case_hours"] {
+            assert_eq!(value[name], Value::Null, "{name}");
+            assert!(value["notes"][name].is_string(), "{name}: {value}");
+        }
+        assert_eq!((&value["total_maintenance_tasks"], &value["overdue_tasks"]), (&json!(4), &json!(2)));
+        assert_eq!(
+            (&value["avg_completion_time"], &value["notes"]["avg_completion_time"]),
+            (&json!(1.5), &Value::Null)
+        );
+        assert_eq!(value["by_technician"][0]["booked_hours"], 8.0);
+    }
+
+    #[test]
+    fn system_health_tells_what_was_counted() {
+        let value = value(&system_health(&system()));
+        assert_eq!((&value["active_sensors"], &value["inactive_sensors"]), (&json!(3), &json!(2)));
+        assert_eq!((&value["alerts_generated"], &value["critical_alerts"]), (&json!(2), &json!(1)));
+        assert_eq!(value["data_quality_score"], 0.9877);
+        assert_eq!(value["overall_system_health"], Value::Null);
+    }
+
+    #[test]
+    fn text_reads_like_json() {
+        let text =
+            system_health(&system()).to_text("system_health", at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
+        assert!(text.starts_with("System health\nFrom 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z\n\n"), "{text}");
+        assert!(text.contains("\nActive sensors: 3\n") && text.contains("\nOverall system health: -\n"), "{text}");
+    }
+
+    async fn generated(report_type: &str, format: &str, from: &str) -> Generated {
+        let mut bench = Bench::<Reporting>::start(Settings {}, History::empty().await.unwrap());
+        let said = bench
+            .feed(Event::ReportRequested(Requested {
+                report: "r".into(),
+                report_type: report_type.to_owned(),
+                format: format.to_owned(),
+                from: at(from),
+                to: at("2026-01-31T00:00:00Z"),
+            }))
+            .await;
+        let [Event::ReportGenerated(generated)] = &said[..] else { panic!("one report is made, not {said:?}") };
+        generated.clone()
+    }
+
+    #[tokio::test]
+    async fn each_type_is_counted_from_the_store_even_when_nothing_happened() {
+        for (report_type, name) in [
+            ("anomaly_summary", "total_anomalies"),
+            ("maintenance_overview", "total_maintenance_tasks"),
+            ("system_health", "active_sensors"),
+            ("ingestion_activity", "readings"),
+        ] {
+            let report = generated(report_type, "json", "2026-01-01T00:00:00Z").await;
+            assert_eq!((report.report_type.as_str(), report.data_points, &report.error), (report_type, 0, &None));
+            let value: Value = serde_json::from_str(&report.content).unwrap();
+            assert_eq!(value[name], 0, "{}", report.content);
+            assert!(report.content.starts_with("{\n  \""), "{}", report.content);
+            let text = generated(report_type, "pdf", "2026-01-01T00:00:00Z").await.content;
+            assert!(text.contains(&format!("\n{}: 0\n", sentence(name))), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_time_that_ends_before_it_begins_is_no_report() {
+        let report = generated("anomaly_summary", "json", "2026-02-01T00:00:00Z").await;
+        assert_eq!(report.content, "");
+        assert!(report.error.unwrap().contains("before it begins"));
+    }
+}

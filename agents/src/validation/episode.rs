@@ -1,0 +1,155 @@
+//! One failure mode of one asset: suspicion, the open case, the last one that ended.
+
+use analytics::evidence::{self, Confirmation};
+use analytics::stream::{self, Readiness};
+use domain::anomaly::Anomaly;
+use domain::case::{Priority, Resolution};
+use domain::{CaseId, EventId, SensorId, Timestamp};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One failure mode of one asset.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Episode {
+    pub(super) suspicions: BTreeMap<SensorId, Suspicion>,
+    pub(super) case: Option<Open>,
+    pub(super) last: Option<Ended>,
+}
+
+/// Evidence of one sensor, before it amounts to a case and while it does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Suspicion {
+    confirmation: Confirmation,
+    run_length: u32,
+    pub(super) taken_at: Timestamp,
+    /// Seconds between two readings, known from the first run that had two.
+    interval: Option<f64>,
+    /// Anomalies that are evidence of no case yet, oldest first, with their source times.
+    pending: Vec<(EventId, Timestamp)>,
+}
+
+/// A case that is open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Open {
+    pub(super) case: CaseId,
+    pub(super) priority: Priority,
+    /// Oldest and newest evidence, by source time.
+    pub(super) begun_at: Timestamp,
+    pub(super) evidence_at: Timestamp,
+    /// Newest evidence, by receive time.
+    pub(super) heard_at: Timestamp,
+    /// A repair is booked until then. The episode does not end before: nothing was done about it yet.
+    pub(super) booked_until: Option<Timestamp>,
+}
+
+/// The last case that ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub(super) case: CaseId,
+    pub(super) resolution: Resolution,
+    pub(super) priority: Priority,
+    pub(super) closed_at: Timestamp,
+    /// Newest evidence by source time; goes on while a declined episode does.
+    pub(super) evidence_at: Timestamp,
+}
+
+impl Episode {
+    /// The open case is over. What was held against the sensors is settled with it.
+    pub(super) fn end(&mut self, resolution: Resolution, now: Timestamp) {
+        let Some(Open { case, priority, evidence_at, .. }) = self.case.take() else { return };
+        self.suspicions.clear();
+        self.last = Some(Ended { case, resolution, priority, closed_at: now, evidence_at });
+    }
+
+    /// Source time of the oldest evidence under way, of the open case or else of the sensor alone.
+    pub(super) fn begun_at(&self, sensor: &SensorId) -> Option<Timestamp> {
+        let suspicion = || self.suspicions.get(sensor).map(Suspicion::begun_at);
+        self.case.as_ref().map(|open| open.begun_at).or_else(suspicion)
+    }
+
+    /// Evidence from before a pause is no evidence of what comes after it.
+    pub(super) fn forget_before_pause(&mut self, taken_at: Timestamp, gap: SignedDuration) {
+        self.suspicions.retain(|_, suspicion| taken_at.duration_since(suspicion.taken_at) <= gap);
+    }
+
+    /// Takes what is pending of all sensors, oldest first.
+    pub(super) fn take_pending(&mut self) -> Vec<(EventId, Timestamp)> {
+        let pending = self.suspicions.values_mut().flat_map(|suspicion| std::mem::take(&mut suspicion.pending));
+        let mut pending: Vec<_> = pending.collect();
+        pending.sort_by_key(|(_, taken_at)| *taken_at);
+        pending
+    }
+}
+
+impl Suspicion {
+    /// No suspicion yet, of a sensor that was abnormal at `taken_at`.
+    pub(super) fn new(taken_at: Timestamp) -> Self {
+        Self { confirmation: Confirmation::default(), run_length: 0, taken_at, interval: None, pending: Vec::new() }
+    }
+
+    fn begun_at(&self) -> Timestamp {
+        self.pending.first().map_or(self.taken_at, |(_, taken_at)| *taken_at)
+    }
+
+    /// Adds one anomaly to what is held against the sensor; true when evidence is sustained.
+    ///
+    /// Only anomalies are told. How many normal readings lay between two runs follows from the time between them and
+    /// the sensor's interval; while that is not known, or they were many, suspicion begins anew.
+    pub(super) fn observe(&mut self, rules: &evidence::Settings, anomaly: &Anomaly) -> bool {
+        let elapsed = anomaly.taken_at.duration_since(self.taken_at).as_secs_f64();
+        let first = self.run_length == 0;
+        // A late reading stands in no run: it adds its score, and says nothing of what was normal in between.
+        if first || 0.0 < elapsed {
+            if !first && self.run_length < anomaly.run_length {
+                self.interval = Some(elapsed / f64::from(anomaly.run_length - self.run_length));
+            } else if !first {
+                self.interrupted(rules, elapsed);
+            }
+            self.run_length = anomaly.run_length;
+            self.taken_at = anomaly.taken_at;
+        }
+        self.confirmation.observe(rules, seconds(self.taken_at), &verdict(anomaly.score))
+    }
+
+    fn interrupted(&mut self, rules: &evidence::Settings, elapsed: f64) {
+        let n_normal = self.interval.map(|interval| (elapsed / interval).round() - 1.0);
+        match n_normal {
+            Some(n_normal) if n_normal <= 2.0 * rules.weight_min => {
+                for _ in 0..(n_normal as u32).max(1) {
+                    self.confirmation.observe(rules, seconds(self.taken_at), &verdict(0.0));
+                }
+            }
+            _ => {
+                self.confirmation = Confirmation::default();
+                self.pending.clear();
+            }
+        }
+    }
+
+    /// Keeps an anomaly as evidence for later, the newest `pending_max` of them.
+    pub(super) fn keep(&mut self, event: EventId, taken_at: Timestamp, pending_max: usize) {
+        if self.pending.len() == pending_max {
+            self.pending.remove(0);
+        }
+        self.pending.push((event, taken_at));
+    }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_microsecond() as f64 / 1e6
+}
+
+/// A reading of that score, as far as evidence cares; 0 is a normal one.
+fn verdict(score: f64) -> stream::Verdict {
+    use stream::Aspect::{Level, Pattern, Rate, Season, Spread, Stuck};
+    stream::Verdict {
+        score,
+        expected: (0.0, 0.0),
+        aspect: Level,
+        attribution: [Level, Rate, Spread, Stuck, Pattern, Season].map(|aspect| (aspect, 0.0)),
+        run_length: 0,
+        anomalous: 1.0 <= score,
+        readiness: Readiness::Ready,
+    }
+}

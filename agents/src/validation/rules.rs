@@ -1,0 +1,229 @@
+//! What speaks for an anomaly and what against it: each rule adds to a confidence and says why.
+
+use super::episode::Ended;
+use domain::anomaly::{Anomaly, Aspect, Reason};
+use domain::case::{FailureMode, Priority};
+use domain::{Timestamp, WorkOrderId};
+use serde::{Deserialize, Serialize};
+
+/// What each rule adds to a confidence, which is then kept within 0 and 1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// An anomaly at the threshold.
+    pub threshold: f64,
+    /// The most that a higher score adds to that.
+    pub score: f64,
+    /// It is sustained.
+    pub sustained: f64,
+    /// It is not.
+    pub fleeting: f64,
+    /// The reading's quality is poor.
+    pub poor_quality: f64,
+    /// Somebody is working on the asset.
+    pub maintenance: f64,
+    /// An earlier case of the same kind.
+    pub recurrence: f64,
+    /// Another sensor of the asset is abnormal too.
+    pub corroboration: f64,
+    /// What people said of earlier alarms of the kind: this at precision 1, nothing at 0.5, minus this at 0.
+    pub precision: f64,
+    /// A person declined this episode.
+    pub declined: f64,
+    /// A jump out of stable readings.
+    pub jump: f64,
+    /// Stable readings that are much like it.
+    pub stable: f64,
+    /// Restless readings.
+    pub restless: f64,
+    /// Readings that jump about all the time.
+    pub erratic: f64,
+}
+
+impl Weights {
+    /// All of them.
+    fn all(&self) -> [f64; 14] {
+        let Self { threshold, score, sustained, fleeting, poor_quality, maintenance, recurrence, .. } = *self;
+        let Self { corroboration, precision, declined, jump, stable, restless, erratic, .. } = *self;
+        [
+            threshold,
+            score,
+            sustained,
+            fleeting,
+            poor_quality,
+            maintenance,
+            recurrence,
+            corroboration,
+            precision,
+            declined,
+            jump,
+            stable,
+            restless,
+            erratic,
+        ]
+    }
+
+    /// # Errors
+    ///
+    /// A weight that no confidence can have.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.all().into_iter().all(|weight| (-1.0..=1.0).contains(&weight)),
+            "weights must be between -1 and 1, got {self:?}"
+        );
+        Ok(())
+    }
+}
+
+/// What was said about one anomaly so far.
+#[derive(Debug, Default)]
+pub(super) struct Reasons {
+    list: Vec<Reason>,
+}
+
+impl Reasons {
+    pub(super) fn add(&mut self, rule: &str, weight: f64, text: impl Into<String>) {
+        self.list.push(Reason { rule: rule.to_owned(), weight, text: text.into() });
+    }
+
+    /// The sum of the weights, within 0 and 1.
+    pub(super) fn confidence(&self) -> f64 {
+        self.list.iter().map(|reason| reason.weight).sum::<f64>().clamp(0.0, 1.0)
+    }
+
+    pub(super) fn into_list(self) -> Vec<Reason> {
+        self.list
+    }
+
+    /// How far out the reading is, and whether that lasts.
+    pub(super) fn strength(&mut self, weights: &Weights, anomaly: &Anomaly, sustained: bool) {
+        let Anomaly { score, value, expected, aspect, run_length, .. } = anomaly;
+        // The share of the deviation that lies beyond the threshold: 0 at the threshold, near 1 far out.
+        let beyond = 1.0 - 1.0 / score.max(1.0);
+        let text = format!(
+            "{} at {score:.1} times the threshold: {}, expected {} to {}",
+            aspect.as_str(),
+            figure(*value),
+            figure(expected.low),
+            figure(expected.high)
+        );
+        self.add("score", weights.threshold + weights.score * beyond, text);
+        match sustained {
+            true => self.add("persistence", weights.sustained, format!("it lasts: {run_length} abnormal in a row")),
+            false => {
+                self.add("persistence", weights.fleeting, format!("not lasting yet: {run_length} abnormal in a row"))
+            }
+        }
+    }
+
+    /// The sender's own rating of the reading.
+    pub(super) fn poor_quality(&mut self, weights: &Weights, anomaly: &Anomaly) {
+        let text = format!("the sender rates the quality of the reading at {:.2} of 1", anomaly.quality);
+        self.add("quality", weights.poor_quality, text);
+    }
+
+    /// Work that disturbs what the sensors see.
+    pub(super) fn maintenance(&mut self, weights: &Weights, order: WorkOrderId, work: &Work) {
+        let text = format!("work order {order} is carried out from {} to {}", work.start_at, work.end_at);
+        self.add("maintenance_window", weights.maintenance, text);
+    }
+
+    /// An earlier case of the same kind.
+    pub(super) fn recurrence(&mut self, weights: &Weights, last: &Ended) {
+        let text = format!("it was like this before: case {}, with evidence until {}", last.case, last.evidence_at);
+        self.add("recurrence", weights.recurrence, text);
+    }
+
+    /// What people said of earlier alarms of this kind.
+    pub(super) fn feedback(&mut self, weights: &Weights, feedback: &Feedback) {
+        let Feedback { confirmed, dismissed, precision } = feedback;
+        let text = format!("{confirmed} of {} earlier cases of this kind were confirmed", confirmed + dismissed);
+        self.add("feedback", weights.precision * (2.0 * precision - 1.0), text);
+    }
+
+    /// A person said that this episode is nothing.
+    pub(super) fn declined(&mut self, weights: &Weights, last: &Ended) {
+        let text = format!("a person declined case {} of this episode at {}", last.case, last.closed_at);
+        self.add("declined", weights.declined, text);
+    }
+
+    /// How the reading looks beside `before`, the values that came before it, newest first.
+    pub(super) fn history(&mut self, weights: &Weights, anomaly: &Anomaly, before: &[f64]) {
+        // Half of what the sensor is known to range over, so that the rule depends on no unit.
+        let usual = (anomaly.expected.high - anomaly.expected.low) / 2.0;
+        if usual <= 0.0 {
+            return;
+        }
+        if let Some(newest) = before.get(..5) {
+            let mean = newest.iter().sum::<f64>() / 5.0;
+            let deviation = (newest.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 5.0).sqrt();
+            if usual / 2.0 <= deviation {
+                self.add("stability", weights.restless, "the readings before it were restless already");
+            } else if usual < (anomaly.value - mean).abs() {
+                self.add("stability", weights.jump, "a jump out of stable readings");
+            } else {
+                self.add("stability", weights.stable, "the readings before it were stable and much like it");
+            }
+        }
+        if 3 <= before.len() {
+            let n_jumps = before.windows(2).filter(|pair| usual < (pair[0] - pair[1]).abs()).count();
+            let share = n_jumps as f64 / (before.len() - 1) as f64;
+            if 0.3 < share {
+                let text = format!("{:.0} % of the steps before it were jumps as well", 100.0 * share);
+                self.add("jumps", weights.erratic, text);
+            }
+        }
+    }
+}
+
+/// A repair that is planned or under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Work {
+    pub(super) asset: domain::AssetId,
+    pub(super) start_at: Timestamp,
+    pub(super) end_at: Timestamp,
+}
+
+/// What people said of alarms of one kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Feedback {
+    pub(super) confirmed: u32,
+    pub(super) dismissed: u32,
+    pub(super) precision: f64,
+}
+
+/// The way in which the asset seems to fail.
+pub(super) fn failure_mode(anomaly: &Anomaly) -> FailureMode {
+    match anomaly.aspect {
+        Aspect::Stuck => FailureMode::sensor_fault(),
+        Aspect::Level | Aspect::Rate | Aspect::Spread | Aspect::Pattern | Aspect::Season => {
+            FailureMode::abnormal(anomaly.sensor_type)
+        }
+    }
+}
+
+/// Confidence that a high and a critical priority take.
+const HIGH_CONFIDENCE: f64 = 0.8;
+const CRITICAL_CONFIDENCE: f64 = 0.9;
+
+/// How urgent an anomaly is. A broken sensor is no broken machine: it is never more than medium.
+pub(super) fn priority(mode: &FailureMode, score: f64, confidence: f64, high: f64, critical: f64) -> Priority {
+    if *mode == FailureMode::sensor_fault() {
+        Priority::Medium
+    } else if critical <= score && CRITICAL_CONFIDENCE <= confidence {
+        Priority::Critical
+    } else if high <= score && HIGH_CONFIDENCE <= confidence {
+        Priority::High
+    } else {
+        Priority::Medium
+    }
+}
+
+/// `value` with four significant digits, for people.
+pub(super) fn figure(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize;
+    format!("{value:.decimals$}")
+}

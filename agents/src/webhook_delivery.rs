@@ -1,0 +1,369 @@
+//! Posts notifications to a system outside, signed.
+//!
+//! Takes in: `NotificationRequested` for the webhook. Emits: `NotificationSent` or `NotificationFailed`.
+//! Remembers: nothing. A worker: after a crash the same message is posted again under the same
+//! `Idempotency-Key`, so a receiver that keeps the keys sees each message once.
+//!
+//! The signature is `X-Signature: t=<seconds>,v1=<hex>`: HMAC-SHA256 under the shared secret of the time
+//! of sending, a full stop and the body. Redirects are not followed.
+
+use anyhow::{Context as _, ensure};
+use config::Config;
+use domain::notification::{Channel, Failed, Requested, Sent};
+use domain::{CorrelationId, Event, EventId, NotificationId, Timestamp};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, StatusCode, Url, redirect};
+use runtime::{Agent, Clock, Ctx, Effects, Failure};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Time that one message may take, all tries together.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What of it is left for everything but the tries.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// `[agents.webhook_delivery]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How often a message is tried. At least 1.
+    pub tries: u32,
+    /// Pause after a try that failed, in milliseconds.
+    pub pause_ms: u64,
+}
+
+/// Who gets the messages.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    client: Client,
+    url: Url,
+    secret: String,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// `[webhook]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Webhook {
+    url: String,
+    timeout_seconds: f64,
+}
+
+impl Receiver {
+    /// The receiver of `[webhook]`, or none if it has no address.
+    ///
+    /// # Errors
+    ///
+    /// An address that is none, or one without a secret to sign with.
+    pub fn of(config: &Config, secret: Option<&str>, clock: &Clock) -> anyhow::Result<Option<Self>> {
+        let Webhook { url, timeout_seconds } = config.section("webhook")?;
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(&url).with_context(|| format!("webhook.url: {url:?}"))?;
+        ensure!(
+            matches!(url.scheme(), "http" | "https"),
+            "webhook.url: must begin with http:// or https://, got {url}"
+        );
+        ensure!(
+            (0.1..=30.0).contains(&timeout_seconds),
+            "webhook.timeout_seconds: must be 0.1 to 30, got {timeout_seconds}"
+        );
+        let secret = secret
+            .filter(|secret| !secret.is_empty())
+            .context("webhook.url: set WEBHOOK_SECRET as well, so that the receiver can tell who posts")?;
+        let timeout = Duration::from_secs_f64(timeout_seconds);
+        // The provider belongs to the process; whoever installs one first has chosen for all.
+        if rustls::crypto::CryptoProvider::get_default().is_none()
+            && rustls::crypto::ring::default_provider().install_default().is_err()
+        {
+            tracing::debug!("another crypto provider was installed meanwhile");
+        }
+        let client = Client::builder().timeout(timeout).redirect(redirect::Policy::none()).build()?;
+        Ok(Some(Self { client, url, secret: secret.to_owned(), timeout, clock: clock.clone() }))
+    }
+
+    /// Posts `body` once.
+    async fn post(&self, notification: NotificationId, body: &str) -> Result<(), Unsent> {
+        let response = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", notification.to_string())
+            .header("X-Signature", signature(&self.secret, self.clock.now(), body))
+            .body(body.to_owned())
+            .send()
+            .await
+            // The address may hold a token, so it is kept out of the log.
+            .map_err(|error| Unsent { error: chain(&error.without_url()), again: true })?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(Unsent { error: format!("the receiver answered {status}"), again: is_passing(status) }),
+        }
+    }
+}
+
+/// A try that failed, and whether another one makes sense.
+struct Unsent {
+    error: String,
+    again: bool,
+}
+
+/// What is posted.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    id: NotificationId,
+    event_id: EventId,
+    correlation_id: &'a CorrelationId,
+    at: Timestamp,
+    recipient: &'a str,
+    priority: &'a str,
+    subject: &'a str,
+    body: &'a str,
+}
+
+/// The agent.
+pub struct WebhookDelivery {
+    settings: Settings,
+    receiver: Option<Receiver>,
+}
+
+impl Agent for WebhookDelivery {
+    const NAME: &'static str = "webhook_delivery";
+    const EFFECTS: Effects = Effects::Outside { deadline: DEADLINE };
+    type Settings = Settings;
+    type Deps = Option<Receiver>;
+    type State = ();
+    type Message = Requested;
+
+    fn start(settings: Settings, receiver: Option<Receiver>) -> anyhow::Result<Self> {
+        ensure!(0 < settings.tries, "tries must be at least 1");
+        let timeout = receiver.as_ref().map_or(Duration::ZERO, |receiver| receiver.timeout);
+        let longest = (timeout + Duration::from_millis(settings.pause_ms)) * settings.tries;
+        let (longest, most) = (longest.as_secs_f64(), (DEADLINE - SLACK).as_secs_f64());
+        ensure!(
+            longest <= most,
+            "tries, pause_ms and webhook.timeout_seconds may take {most} s together, got {longest} s"
+        );
+        Ok(Self { settings, receiver })
+    }
+
+    fn accept(event: &Event) -> Option<Requested> {
+        match event {
+            Event::NotificationRequested(requested) if requested.channel == Channel::Webhook => Some(requested.clone()),
+            _ => None,
+        }
+    }
+
+    async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
+        let Requested { notification, channel, .. } = message;
+        ctx.emit(match self.deliver(&message, ctx).await {
+            Ok(()) => Event::NotificationSent(Sent { notification, channel }),
+            Err(error) => Event::NotificationFailed(Failed { notification, channel, error }),
+        });
+        Ok(())
+    }
+}
+
+impl WebhookDelivery {
+    async fn deliver(&self, message: &Requested, ctx: &Ctx) -> Result<(), String> {
+        let Some(receiver) = &self.receiver else { return Err("no webhook is configured".to_owned()) };
+        let body = serde_json::to_string(&Body {
+            id: message.notification,
+            event_id: ctx.event(),
+            correlation_id: ctx.correlation(),
+            at: ctx.now(),
+            recipient: &message.recipient,
+            priority: message.priority.as_str(),
+            subject: &message.subject,
+            body: &message.body,
+        })
+        .map_err(|error| error.to_string())?;
+        let mut n_tries = 0;
+        loop {
+            let Err(Unsent { error, again }) = receiver.post(message.notification, &body).await else { return Ok(()) };
+            n_tries += 1;
+            if !again || self.settings.tries <= n_tries {
+                return Err(format!("{error} ({n_tries} of {} tries)", self.settings.tries));
+            }
+            tokio::time::sleep(Duration::from_millis(self.settings.pause_ms)).await;
+        }
+    }
+}
+
+/// Whether the receiver may answer otherwise next time.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn signature(secret: &str, at: Timestamp, body: &str) -> String {
+    let seconds = at.as_second();
+    format!("t={seconds},v1={}", hmac_sha256_hex(secret.as_bytes(), format!("{seconds}.{body}").as_bytes()))
+}
+
+fn hmac_sha256_hex(key: &[u8], text: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text);
+    mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::case::Priority;
+    use runtime::bench::Bench;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use uuid::Uuid;
+
+    fn requested(channel: Channel) -> Event {
+        Event::NotificationRequested(Requested {
+            notification: NotificationId(Uuid::from_u128(7)),
+            channel,
+            recipient: "operator".to_owned(),
+            priority: Priority::High,
+            subject: "Case opened".to_owned(),
+            body: "Look at it.".to_owned(),
+        })
+    }
+
+    fn clock() -> Clock {
+        Clock::manual("2026-01-01T00:00:10Z".parse().unwrap())
+    }
+
+    /// A receiver on this machine, past any proxy.
+    async fn receiver() -> (TcpListener, Receiver) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook?token=hidden", listener.local_addr().unwrap());
+        let config = Config::defaults().with("webhook.url", url).unwrap();
+        let mut receiver = Receiver::of(&config, Some("s3cret"), &clock()).unwrap().unwrap();
+        receiver.client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
+        (listener, receiver)
+    }
+
+    /// Answers one request after the other with `answers`; gives the requests.
+    async fn serve(listener: &TcpListener, answers: &[u16]) -> Vec<String> {
+        let mut requests = Vec::new();
+        for status in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = String::new();
+            while !request.ends_with('}') {
+                let mut buffer = [0; 4096];
+                let n_read = stream.read(&mut buffer).await.unwrap();
+                request.push_str(std::str::from_utf8(&buffer[..n_read]).unwrap());
+            }
+            let answer = format!(
+                "HTTP/1.1 {status} Status\r\nlocation: /elsewhere\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            requests.push(request);
+        }
+        requests
+    }
+
+    /// Feeds one message; the bench has every event handled twice, as after a crash.
+    async fn deliver(answers: &[u16]) -> (Vec<Event>, Vec<String>) {
+        let (listener, receiver) = receiver().await;
+        let mut bench = Bench::<WebhookDelivery>::start(Settings { tries: 3, pause_ms: 0 }, Some(receiver));
+        let twice = [answers, answers].concat();
+        tokio::join!(bench.feed(requested(Channel::Webhook)), serve(&listener, &twice))
+    }
+
+    fn error(said: &[Event]) -> &str {
+        let [Event::NotificationFailed(failed)] = said else { panic!("delivery fails, instead of {said:?}") };
+        &failed.error
+    }
+
+    #[tokio::test]
+    async fn a_message_is_posted_under_its_id_and_signed() {
+        let (said, requests) = deliver(&[204]).await;
+        assert!(matches!(&said[..], [Event::NotificationSent(_)]), "{said:?}");
+        assert_eq!(requests[0], requests[1], "after a crash the same is posted again");
+        let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("post /hook?token=hidden "), "{head}");
+        assert!(head.contains("idempotency-key: 00000000-0000-0000-0000-000000000007"), "{head}");
+        let at = clock().now().as_second();
+        let expected = hmac_sha256_hex(b"s3cret", format!("{at}.{body}").as_bytes());
+        assert!(head.contains(&format!("x-signature: t={at},v1={expected}")), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            (&body["subject"], &body["priority"], &body["correlation_id"]),
+            (&"Case opened".into(), &"high".into(), &"bench".into())
+        );
+    }
+
+    #[test]
+    fn the_signature_is_hmac_sha256() {
+        // A published example: key "key", the pangram of the fox.
+        assert_eq!(
+            hmac_sha256_hex(b"key", b"The quick brown fox jumps over the lazy dog"),
+            "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_stumbles_is_tried_again() {
+        let (said, requests) = deliver(&[503, 429, 200]).await;
+        assert!(matches!(&said[..], [Event::NotificationSent(_)]), "{said:?}");
+        assert_eq!(requests.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_stays_down_is_given_up() {
+        let (said, _) = deliver(&[500, 500, 500]).await;
+        assert_eq!(error(&said), "the receiver answered 500 Internal Server Error (3 of 3 tries)");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_and_a_redirect_are_final() {
+        for status in [400, 302] {
+            let (said, requests) = deliver(&[status]).await;
+            assert!(error(&said).contains("(1 of 3 tries)"), "{said:?}");
+            assert_eq!(requests.len(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_gone_is_told_without_its_address() {
+        let (listener, receiver) = receiver().await;
+        drop(listener);
+        let mut bench = Bench::<WebhookDelivery>::start(Settings { tries: 1, pause_ms: 0 }, Some(receiver));
+        let said = bench.feed(requested(Channel::Webhook)).await;
+        assert!(!error(&said).contains("hidden"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn only_messages_for_the_webhook_are_posted() {
+        let mut bench = Bench::<WebhookDelivery>::start(Settings { tries: 3, pause_ms: 0 }, None);
+        assert_eq!(bench.feed(requested(Channel::Console)).await, []);
+        assert_eq!(error(&bench.feed(requested(Channel::Webhook)).await), "no webhook is configured");
+    }
+
+    #[test]
+    fn an_address_wants_a_secret_and_tries_that_end_in_time() {
+        let at = |url: &str| Config::defaults().with("webhook.url", url).unwrap();
+        let refusal = |config: &Config, secret| Receiver::of(config, secret, &clock()).unwrap_err().to_string();
+        assert!(refusal(&at("https://example.org/hook"), None).contains("WEBHOOK_SECRET"));
+        assert!(refusal(&at("example"), Some("s")).contains("webhook.url"));
+        assert!(refusal(&at("ftp://example.org"), Some("s")).contains("http"));
+        assert!(Receiver::of(&Config::defaults(), None, &clock()).unwrap().is_none());
+        let slow = at("https://example.org/hook").with("webhook.timeout_seconds", 15).unwrap();
+        let slow = Receiver::of(&slow, Some("s"), &clock()).unwrap();
+        let refused = WebhookDelivery::start(Settings { tries: 3, pause_ms: 0 }, slow).err().unwrap().to_string();
+        assert!(refused.contains("28 s"), "{refused}");
+    }
+}
