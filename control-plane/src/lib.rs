@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The control plane: the HTTP API of a node, who may use it, and the node itself.
+//!
+//! A route is an entry of [`routes::ROUTES`] and a handler that knows no warp. It keeps no state of its own
+//! beyond what bounds requests (credits, a cache of keys); what it answers stands in the store.
+#![warn(missing_docs)]
+
+pub mod access;
+mod api_error;
+mod app;
+mod connection;
+mod follow;
+mod instants;
+pub mod node;
+mod reply;
+mod request;
+pub mod routes;
+mod server;
+
+pub use node::Node;

@@ -1,0 +1,164 @@
+//! What went wrong with a request. The one place that knows status codes.
+//!
+//! A cause of ours goes to the log, never to the client.
+
+use persistence::StoreError;
+use persistence::unit::Refused;
+use serde_json::{Map, Value, json};
+use std::fmt::Display;
+use warp::http::StatusCode;
+
+/// Seconds after which a client may try again when nothing better is known.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// Why a request was not carried out. `detail` is for people.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The caller may not do that, or nobody knows who they are.
+    Forbidden(String),
+    /// There is no such thing.
+    NotFound(String),
+    /// The path is there, for other methods.
+    MethodNotAllowed {
+        /// These.
+        allow: String,
+    },
+    /// The body did not arrive in time.
+    Timeout(String),
+    /// What is stored speaks against it.
+    Conflict(String),
+    /// The body is larger than the route takes.
+    TooLarge {
+        /// Largest body, in bytes.
+        bytes_max: usize,
+    },
+    /// Something in the request does not make sense. Made by [`crate::request::Fields`], or with its words.
+    Invalid(String),
+    /// No item of a batch makes sense.
+    InvalidItems {
+        /// In words.
+        detail: String,
+        /// What stands beside the members of every error.
+        members: Map<String, Value>,
+    },
+    /// Not now; the caller may try again.
+    Unavailable {
+        /// Why.
+        detail: String,
+        /// When it may.
+        retry_after_seconds: u64,
+    },
+    /// Something that was waited for did not happen.
+    GatewayTimeout(String),
+    /// A fault of ours. The cause has been logged.
+    Internal,
+}
+
+impl ApiError {
+    /// The path of `location` (`body → value`) does not make sense because of `message`.
+    pub(crate) fn invalid(location: &str, message: &str) -> Self {
+        Self::Invalid(format!("Request validation failed: {location}: {message}"))
+    }
+
+    /// Not now, because of `detail`.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable { detail: detail.into(), retry_after_seconds: RETRY_AFTER_SECONDS }
+    }
+
+    /// A fault of ours, which is logged here.
+    pub(crate) fn internal(error: impl Display) -> Self {
+        tracing::error!(%error, "request failed");
+        Self::Internal
+    }
+
+    /// The status code.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Invalid(_) | Self::InvalidItems { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Headers that belong to the error, by name.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::MethodNotAllowed { allow } => vec![("allow", allow.clone())],
+            Self::Unavailable { retry_after_seconds, .. } => vec![("retry-after", retry_after_seconds.to_string())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The body: the old contract's `detail`, and the members of RFC 9457 beside it.
+    pub(crate) fn body(self, request_id: &str) -> Value {
+        let status = self.status();
+        let (detail, mut members) = match self {
+            Self::InvalidItems { detail, members } => (detail, members),
+            other => (other.detail(), Map::new()),
+        };
+        members.insert("detail".to_owned(), json!(detail));
+        members.insert("type".to_owned(), json!("about:blank"));
+        members.insert("title".to_owned(), json!(status.canonical_reason().unwrap_or("Error")));
+        members.insert("status".to_owned(), json!(status.as_u16()));
+        members.insert("instance".to_owned(), json!(request_id));
+        Value::Object(members)
+    }
+
+    fn detail(self) -> String {
+        match self {
+            Self::Forbidden(detail)
+            | Self::NotFound(detail)
+            | Self::Timeout(detail)
+            | Self::Conflict(detail)
+            | Self::Invalid(detail)
+            | Self::InvalidItems { detail, .. }
+            | Self::Unavailable { detail, .. }
+            | Self::GatewayTimeout(detail) => detail,
+            Self::MethodNotAllowed { .. } => "Method Not Allowed".to_owned(),
+            Self::TooLarge { bytes_max } => format!("Request body is larger than {bytes_max} bytes"),
+            Self::Internal => "Internal Server Error".to_owned(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "store unavailable");
+                Self::unavailable("The database is not available now; try again")
+            }
+            StoreError::Corrupt(_) | StoreError::Unsafe(_) | StoreError::Locked(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::KeyReused => {
+                Self::invalid("header → Idempotency-Key", "was used before with another body; take a new key")
+            }
+            Refused::Conflict(_) => {
+                tracing::info!(error = %refused, "request refused by the store");
+                Self::Conflict("What is stored speaks against this request".to_owned())
+            }
+            // Its outcome is unknown when the connection broke in the middle of a commit.
+            Refused::Unavailable(_) => {
+                tracing::warn!(error = %refused, "store unavailable");
+                Self::unavailable(
+                    "The database could not confirm the request, which may have been stored; \
+                     try again with the same Idempotency-Key",
+                )
+            }
+            Refused::Fenced { .. } => Self::internal(refused),
+        }
+    }
+}

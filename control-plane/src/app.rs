@@ -1,0 +1,195 @@
+//! What every handler may use.
+
+use crate::access::Access;
+use crate::api_error::ApiError;
+use config::ConfigError;
+use domain::reading::{Incoming, Problem};
+use domain::{CorrelationId, Event, EventId, Timestamp};
+use persistence::redis::Redis;
+use persistence::unit::{Appended, Idempotency, Ingested, NewEvent};
+use persistence::{History, Store};
+use runtime::admission::{Credits, Permit};
+use runtime::intake::{Intake, Key, Submission};
+use runtime::{Metrics, Runtime};
+use serde::Deserialize;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Who says what comes in through the API.
+const SOURCE: &str = "control_plane";
+
+/// What of `[limits]` concerns a request. What concerns a single reading is the business of the agent that
+/// acquires data.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Limits {
+    /// Bytes of the body of a request for one item.
+    pub(crate) body_bytes_max: usize,
+    /// Bytes of the body of a batch.
+    pub(crate) batch_body_bytes_max: usize,
+    /// Items of a batch.
+    pub(crate) batch_items_max: usize,
+    /// Requests with a body that are under way at once.
+    pub(crate) ingest_requests_max: usize,
+    /// Bytes of their bodies.
+    pub(crate) ingest_bytes_max: u32,
+    /// Events by which the slowest agent may be behind.
+    pub(crate) lag_events_max: i64,
+    /// Bytes of a name.
+    pub(crate) string_bytes_max: usize,
+    /// Rows of a page.
+    pub(crate) page_size_max: usize,
+}
+
+impl Limits {
+    /// Refuses limits that contradict each other.
+    ///
+    /// # Errors
+    ///
+    /// The setting and why.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let refused = |key: &str, reason: &str| {
+            let (key, reason) = (format!("limits.{key}"), reason.to_owned());
+            Err(ConfigError::Refused { key, reason, origin: "the merged settings".to_owned() })
+        };
+        let largest = self.body_bytes_max.max(self.batch_body_bytes_max);
+        if u32::try_from(largest).is_ok_and(|largest| largest <= self.ingest_bytes_max) {
+            match (self.batch_items_max, self.page_size_max) {
+                (0, _) => refused("batch_items_max", "must be at least 1"),
+                (_, 0) => refused("page_size_max", "must be at least 1"),
+                _ => Ok(()),
+            }
+        } else {
+            refused("ingest_bytes_max", "must be at least as much as the largest body")
+        }
+    }
+}
+
+/// `[demo]`: the pace of the golden path.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Demo {
+    /// How long a person has to decide before the demo operator does.
+    pub(crate) decision_wait_seconds: f64,
+    /// After how long a run that is not complete has failed.
+    pub(crate) timeout_seconds: f64,
+}
+
+/// What every handler may use. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+/// What [`App`] gives access to.
+pub(crate) struct Parts {
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Store,
+    pub(crate) history: History,
+    pub(crate) intake: Intake,
+    pub(crate) credits: Credits,
+    pub(crate) access: Access,
+    pub(crate) metrics: Metrics,
+    pub(crate) redis: Option<Redis>,
+    pub(crate) limits: Limits,
+    pub(crate) demo: Demo,
+    /// How long a body may take to arrive.
+    pub(crate) body_timeout: Duration,
+    /// Work that goes on after its request was answered. It should end soon after `stopping`.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the node stops.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What became of readings that were submitted.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// For each item, in order: acceptable, or what is wrong with it.
+    pub(crate) items: Vec<Result<(), Problem>>,
+    /// What the writer did. It has been committed.
+    pub(crate) ingested: Ingested,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.runtime.clock().now()
+    }
+
+    /// An event as the control plane says it, now.
+    pub(crate) fn event(&self, correlation: &CorrelationId, event: Event) -> NewEvent {
+        NewEvent {
+            id: EventId(Uuid::now_v7()),
+            cause: None,
+            correlation: correlation.clone(),
+            source: SOURCE.into(),
+            at: self.now(),
+            event,
+        }
+    }
+
+    /// Appends `events` to the log and awaits the commit.
+    pub(crate) async fn append(
+        &self,
+        events: Vec<NewEvent>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Appended, ApiError> {
+        Ok(self.store.append(events, idempotency).await?)
+    }
+
+    /// Credit for `bytes` of work.
+    pub(crate) fn admit(&self, bytes: usize) -> Result<Permit, ApiError> {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.credits.take(wanted).ok_or_else(|| {
+            let (requests_left, _) = self.credits.left();
+            let limit = if requests_left == 0 { "ingest_requests_max" } else { "ingest_bytes_max" };
+            self.metrics.limit_reached(limit);
+            ApiError::unavailable("Too many requests are under way; try again")
+        })
+    }
+
+    /// Hands readings to the agent that acquires data and awaits their commit.
+    pub(crate) async fn submit(
+        &self,
+        items: Vec<Result<Incoming, Problem>>,
+        correlation: &CorrelationId,
+        key: Option<Key>,
+        permit: Permit,
+    ) -> Result<Outcome, ApiError> {
+        if self.limits.lag_events_max < self.runtime.lag() {
+            self.metrics.limit_reached("lag_events_max");
+            return Err(ApiError::unavailable("The agents are too far behind to take more readings; try again"));
+        }
+        let (reply, judged) = oneshot::channel();
+        let submission = Submission { items, correlation: correlation.clone(), key, permit, reply };
+        let paused = |_| ApiError::unavailable("Readings are not taken now: data_acquisition is paused or restarting");
+        self.intake.send(submission).map_err(paused)?;
+        // Either end of these channels is dropped only when an agent or the writer ends in the middle.
+        let interrupted = |_| {
+            ApiError::unavailable(
+                "The request was interrupted and may have been stored; try again with the same Idempotency-Key",
+            )
+        };
+        let judged = judged.await.map_err(interrupted)?;
+        let ingested = judged.committed.await.map_err(interrupted)??;
+        if matches!(ingested, Ingested::Stored { .. }) {
+            let n_rejected = judged.items.iter().filter(|item| item.is_err()).count();
+            self.metrics.ingested((judged.items.len() - n_rejected) as u64, n_rejected as u64);
+        }
+        Ok(Outcome { items: judged.items, ingested })
+    }
+}

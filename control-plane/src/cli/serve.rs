@@ -1,0 +1,62 @@
+//! `serve`: a node until it is told to stop.
+
+use super::{Exit, output};
+use config::Config;
+use control_plane::Node;
+use runtime::Clock;
+use std::io;
+
+pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
+    let node = Node::start(config, Clock::System).await?;
+    announce(&node)?;
+    until_stopped(node).await
+}
+
+/// Tells where `node` listens, and the key that nobody can be told again.
+pub(crate) fn announce(node: &Node) -> io::Result<()> {
+    if let Some(key) = node.first_key() {
+        output::line("first API key, with every scope, shown this once:")?;
+        output::line(key)?;
+    }
+    output::line(format_args!("listening on http://{}", node.address()))
+}
+
+/// Runs `node` until a signal asks for its end, or a part of it fails for good.
+pub(crate) async fn until_stopped(node: Node) -> anyhow::Result<Exit> {
+    let exit = tokio::select! {
+        asked = asked_to_stop() => {
+            asked?;
+            Exit::Done
+        }
+        part = node.failed() => {
+            tracing::error!(part, "the node cannot go on");
+            Exit::EssentialPartFailed
+        }
+    };
+    tokio::select! {
+        () = node.stop() => Ok(exit),
+        // What was acknowledged is on disk, so that a second signal may end everything at once.
+        asked = asked_to_stop() => {
+            asked?;
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Waits for the signal of a terminal or of whatever supervises the process.
+#[cfg(unix)]
+async fn asked_to_stop() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Waits for the signal of a terminal.
+#[cfg(not(unix))]
+async fn asked_to_stop() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,232 @@
+//! A request as handlers see it, and how its body is read: admitted first, then limited and timed.
+
+mod fields;
+pub(crate) mod lax;
+
+pub(crate) use fields::Fields;
+
+use crate::access::Caller;
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::routes::{Body, Route};
+use bytes::{Buf, Bytes, BytesMut};
+use domain::{CorrelationId, Timestamp};
+use futures_util::{Stream, TryStreamExt as _};
+use persistence::unit::Idempotency;
+use runtime::admission::Permit;
+use runtime::intake::Key;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use warp::http::{HeaderMap, header};
+
+/// Longest `Idempotency-Key`.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// A request whose caller may make it and whose body, if its route takes one, has been read.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) route: &'static Route,
+    /// Who asks.
+    pub(crate) caller: Caller,
+    pub(crate) headers: HeaderMap,
+    /// The values of the pattern's parameters, in order.
+    pub(crate) params: Vec<String>,
+    pub(crate) query: Vec<(String, String)>,
+    /// Empty when the route takes none.
+    pub(crate) body: Bytes,
+    /// The credit for the body. Dropped with the call unless a handler takes it.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Call {
+    /// The value of the pattern's parameter `idx`, decoded.
+    pub(crate) fn param(&self, idx: usize) -> &str {
+        self.params.get(idx).map_or("", String::as_str)
+    }
+
+    /// The parameters of the query.
+    pub(crate) fn query(&self) -> Fields {
+        Fields::of_query(&self.query)
+    }
+
+    /// The body, which must be a JSON object.
+    pub(crate) fn object(&self) -> Result<Fields, ApiError> {
+        if self.body.is_empty() {
+            return Err(ApiError::invalid("body", "Field required"));
+        }
+        match self.json()? {
+            Value::Object(values) => Ok(Fields::of_body(values)),
+            _ => Err(not_an_object()),
+        }
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Result<Value, ApiError> {
+        if !self.says_json() {
+            return Err(not_an_object());
+        }
+        decode(&self.body)
+    }
+
+    /// The media type of the body, without parameters and in lowercase.
+    pub(crate) fn media_type(&self) -> Option<String> {
+        let value = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        Some(essence.to_ascii_lowercase()).filter(|essence| !essence.is_empty())
+    }
+
+    /// Whether the body says of itself that it is JSON. One that says nothing does.
+    fn says_json(&self) -> bool {
+        self.media_type().is_none_or(|media| media == "application/json" || media.ends_with("+json"))
+    }
+
+    /// The caller's `Idempotency-Key`, for a request whose body has that digest.
+    pub(crate) fn key(&self, body_sha256: impl FnOnce() -> [u8; 32]) -> Result<Option<Key>, ApiError> {
+        let Some(value) = self.headers.get("idempotency-key") else { return Ok(None) };
+        let refused = |message: &str| ApiError::invalid("header → Idempotency-Key", message);
+        let key = value.to_str().map_err(|_| refused("Header should hold visible ASCII characters"))?.trim();
+        match key.len() {
+            0 => Err(refused("String should have at least 1 character")),
+            n if IDEMPOTENCY_KEY_BYTES_MAX < n => {
+                Err(refused(&format!("String should have at most {IDEMPOTENCY_KEY_BYTES_MAX} characters")))
+            }
+            _ => Ok(Some(Key {
+                scope: format!("{} {} {}", self.caller.id, self.route.method, self.route.pattern),
+                key: key.to_owned(),
+                body_sha256: body_sha256(),
+            })),
+        }
+    }
+
+    /// The caller's promise that a repeat of this request is the same one; `response` is what a repeat gets.
+    ///
+    /// The query counts as part of the body.
+    pub(crate) fn idempotency(&self, response: String, at: Timestamp) -> Result<Option<Idempotency>, ApiError> {
+        let key = self.key(|| {
+            let mut digest = Sha256::new();
+            for (name, value) in &self.query {
+                digest.update(name.as_bytes());
+                digest.update([0]);
+                digest.update(value.as_bytes());
+                digest.update([0]);
+            }
+            digest.update(&self.body);
+            digest.finalize().into()
+        })?;
+        Ok(key.map(|Key { scope, key, body_sha256 }| Idempotency { scope, key, body_sha256, response, at }))
+    }
+}
+
+/// A correlation id that nobody else has.
+pub(crate) fn fresh_correlation() -> CorrelationId {
+    CorrelationId::new(Uuid::new_v4().to_string())
+}
+
+/// Reads the body that `route` takes: within its limit, in time, and on the caller's credit.
+pub(crate) async fn read_body(
+    app: &App,
+    route: &Route,
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<(Bytes, Option<Permit>), ApiError> {
+    let bytes_max = match route.body {
+        Body::None => return Ok((Bytes::new(), None)),
+        Body::Item => app.limits.body_bytes_max,
+        Body::Batch => app.limits.batch_body_bytes_max,
+    };
+    let too_large = || {
+        app.metrics.limit_reached(if route.body == Body::Item { "body_bytes_max" } else { "batch_body_bytes_max" });
+        ApiError::TooLarge { bytes_max }
+    };
+    // A body whose length is not told may become as long as is allowed.
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    let n_bytes = announced.unwrap_or(if chunked { bytes_max } else { 0 });
+    if bytes_max < n_bytes {
+        return Err(too_large());
+    }
+    let permit = app.admit(n_bytes)?;
+    let read = async {
+        let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
+        futures_util::pin_mut!(body);
+        while let Some(mut part) = body.try_next().await.map_err(interrupted)? {
+            if bytes_max < whole.len() + part.remaining() {
+                return Err(too_large());
+            }
+            while part.has_remaining() {
+                let chunk = part.chunk();
+                whole.extend_from_slice(chunk);
+                let n_read = chunk.len();
+                part.advance(n_read);
+            }
+        }
+        Ok(whole.freeze())
+    };
+    match tokio::time::timeout(app.body_timeout, read).await {
+        Ok(read) => Ok((read?, Some(permit))),
+        Err(_) => {
+            app.metrics.limit_reached("body_read_timeout_seconds");
+            Err(ApiError::Timeout("The request body did not arrive in time".to_owned()))
+        }
+    }
+}
+
+/// `bytes` as JSON.
+///
+/// `NaN` and `Infinity`, which the old system's parser knew, are kept as text, so that the field that holds one
+/// can be named when it is refused.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Value, ApiError> {
+    let error = match serde_json::from_slice(bytes) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    if let Some(quoted) = quote_non_finite(bytes)
+        && let Ok(value) = serde_json::from_slice(&quoted)
+    {
+        return Ok(value);
+    }
+    Err(decode_error(bytes, &error))
+}
+
+/// The refusal of a body that is no JSON: it tells where, as an offset in bytes.
+pub(crate) fn decode_error(bytes: &[u8], error: &serde_json::Error) -> ApiError {
+    let line_start: usize =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let offset = (line_start + error.column().saturating_sub(1)).min(bytes.len());
+    ApiError::invalid(&format!("body → {offset}"), "JSON decode error")
+}
+
+/// `bytes` with each bare `NaN`, `Infinity` and `-Infinity` in quotes; `None` when there is none.
+pub(crate) fn quote_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
+    const TOKENS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut quoted = Vec::with_capacity(bytes.len() + 16);
+    let (mut in_string, mut rest, mut found) = (false, bytes, false);
+    while let Some((byte, after)) = rest.split_first() {
+        if in_string {
+            let n_bytes = if *byte == b'\\' { rest.len().min(2) } else { 1 };
+            in_string = *byte != b'"';
+            quoted.extend_from_slice(&rest[..n_bytes]);
+            rest = &rest[n_bytes..];
+        } else if let Some(token) = TOKENS.iter().find(|token| rest.starts_with(token)) {
+            quoted.push(b'"');
+            quoted.extend_from_slice(token);
+            quoted.push(b'"');
+            (rest, found) = (&rest[token.len()..], true);
+        } else {
+            in_string = *byte == b'"';
+            quoted.push(*byte);
+            rest = after;
+        }
+    }
+    found.then_some(quoted)
+}
+
+fn not_an_object() -> ApiError {
+    ApiError::invalid("body", "Input should be a valid dictionary or object to extract fields from")
+}
+
+fn interrupted(error: warp::Error) -> ApiError {
+    tracing::debug!(%error, "a request body broke off");
+    ApiError::invalid("body", "The body broke off")
+}

@@ -1,0 +1,191 @@
+//! `/cases`: what needs a person's eye, and everything that led to it and came of it.
+
+use super::{Route, either, entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use domain::{AssetId, CaseId, Envelope, Event};
+use persistence::cases::{self, Cursor, Evidence, Filter, State, Trace};
+use serde_json::{Map, Value, json};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+const LIST: &Route = entry("GET", "/api/v1/cases");
+const ONE: &Route = entry("GET", "/api/v1/cases/{id}");
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([mount(app, LIST, list), mount(app, ONE, one)])
+}
+
+async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let name = lax::string_max(app.limits.string_bytes_max);
+    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
+    let state = query.optional("state", lax::named(&State::ALL.map(State::as_str), state_called));
+    let asset = query.optional("asset", &name).map(AssetId::from);
+    let after = query.optional("after", &name);
+    let after = after.and_then(|text| match text.parse::<Cursor>() {
+        Ok(cursor) => Some(cursor),
+        Err(error) => {
+            query.refuse("after", error.to_string());
+            None
+        }
+    });
+    query.finish()?;
+    let page = cases::list(&app.history, &Filter { state, asset, ..Filter::default() }, after, limit).await?;
+    let reply = Reply::json(&page.cases)?;
+    Ok(match page.next {
+        Some(next) => reply.header("link", &link_to_next(&call.query, &next.to_string())),
+        None => reply,
+    })
+}
+
+fn state_called(name: &str) -> Option<State> {
+    State::ALL.into_iter().find(|state| state.as_str() == name)
+}
+
+/// The same question for the page after `cursor`, as RFC 8288 writes links.
+fn link_to_next(query: &[(String, String)], cursor: &str) -> String {
+    let same = query.iter().filter(|(name, _)| name != "after");
+    let mut target = format!("{}?after={}", LIST.pattern, escaped(cursor));
+    for (name, value) in same {
+        target.push_str(&format!("&{}={}", escaped(name), escaped(value)));
+    }
+    format!("<{target}>; rel=\"next\"")
+}
+
+/// `text` as it stands in a query.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
+    let unknown = || ApiError::NotFound(format!("There is no case {}", call.param(0)));
+    let id: CaseId = call.param(0).parse().map_err(|_| unknown())?;
+    let trace = cases::trace(&app.history, id).await?.ok_or_else(unknown)?;
+    Reply::json(&document(trace)?)
+}
+
+/// The case's own fields, and what was said of it by kind, each in the order of the log.
+fn document(Trace { case, evidence, steps }: Trace) -> Result<Value, ApiError> {
+    let mut document = serde_json::to_value(&case).map_err(ApiError::internal)?;
+    let anomalies = evidence.iter().map(anomaly).collect::<Result<Vec<_>, _>>()?;
+    let (mut predictions, mut decisions, mut work_orders, mut log, mut history) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for step in &steps {
+        let list = match step.event {
+            Event::MaintenancePredicted(_) => &mut predictions,
+            Event::DecisionRequired(_)
+            | Event::DecisionReceived(_)
+            | Event::DecisionExpired(_)
+            | Event::MaintenanceRequested(_)
+            | Event::MaintenanceApproved(_)
+            | Event::MaintenanceDeclined(_) => &mut decisions,
+            Event::MaintenanceScheduled(_) | Event::SchedulingFailed(_) | Event::MaintenanceCompleted(_) => {
+                &mut work_orders
+            }
+            Event::LogEntryWritten(_) => &mut log,
+            _ => &mut history,
+        };
+        list.push(stamped(step)?);
+    }
+    document["anomalies"] = json!(anomalies);
+    document["predictions"] = json!(predictions);
+    document["decisions"] = json!(decisions);
+    document["work_orders"] = json!(work_orders);
+    document["log"] = json!(log);
+    document["history"] = json!(history);
+    Ok(document)
+}
+
+/// An anomaly with what validation made of it.
+fn anomaly(evidence: &Evidence) -> Result<Value, ApiError> {
+    let mut validation = stamped(&evidence.validated)?;
+    // The judgement repeats the anomaly, which is told once.
+    let frozen = validation.as_object_mut().and_then(|fields| fields.remove("anomaly"));
+    let mut anomaly = match &evidence.detected {
+        Some(detected) => stamped(detected)?,
+        None => frozen.unwrap_or_else(|| json!({})),
+    };
+    anomaly["validation"] = validation;
+    Ok(anomaly)
+}
+
+/// The event's own fields, with who said it, when, and in which form.
+fn stamped(envelope: &Envelope) -> Result<Value, ApiError> {
+    let event = serde_json::to_value(&envelope.event).map_err(ApiError::internal)?;
+    let mut fields = match event {
+        Value::Object(mut event) => event.remove("data").and_then(object).unwrap_or_default(),
+        _ => Map::new(),
+    };
+    let stamp = json!({
+        "event_id": envelope.id,
+        "type": envelope.event.name(),
+        "agent": envelope.source,
+        "version": envelope.version,
+        "at": envelope.at,
+        "cause": envelope.cause,
+        "correlation_id": envelope.correlation,
+        "seq": envelope.seq,
+    });
+    fields.extend(object(stamp).unwrap_or_default());
+    Ok(Value::Object(fields))
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::case::{Closed, Resolution};
+    use domain::{CorrelationId, EventId, Seq};
+
+    #[test]
+    fn a_step_tells_its_agent_version_event_and_time() {
+        let envelope = Envelope {
+            seq: Seq(7),
+            id: EventId(uuid::Uuid::nil()),
+            cause: None,
+            correlation: CorrelationId::from("c"),
+            at: "2026-02-28T10:00:00Z".parse().unwrap(),
+            source: "validation".to_owned(),
+            version: 1,
+            event: Event::CaseClosed(Closed {
+                case: CaseId(uuid::Uuid::nil()),
+                resolution: Resolution::Repaired,
+                reason: "bearing replaced".to_owned(),
+            }),
+        };
+        assert_eq!(
+            stamped(&envelope).unwrap(),
+            json!({
+                "case": "00000000-0000-0000-0000-000000000000", "resolution": "repaired", "reason": "bearing replaced",
+                "event_id": "00000000-0000-0000-0000-000000000000", "type": "case_closed", "agent": "validation",
+                "version": 1, "at": "2026-02-28T10:00:00Z", "cause": null, "correlation_id": "c", "seq": 7,
+            })
+        );
+    }
+
+    #[test]
+    fn the_link_to_the_next_page_keeps_the_question() {
+        let query = [("state", "open"), ("after", "old"), ("asset", "pump 1&2")];
+        let query = query.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(
+            link_to_next(&query, "5f.ab"),
+            "</api/v1/cases?after=5f.ab&state=open&asset=pump%201%262>; rel=\"next\""
+        );
+    }
+}

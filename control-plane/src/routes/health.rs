@@ -1,0 +1,164 @@
+//! `/health…`, `/livez`, `/readyz`: how the node is.
+
+use super::{either, entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::instants;
+use crate::reply::Reply;
+use crate::request::Call;
+use persistence::StoreError;
+use persistence::redis::RedisHealth;
+use runtime::{AgentStatus, Kind, State};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+/// A database that takes longer to answer a small question is as good as gone.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([
+        mount(app, const { entry("GET", "/health") }, health),
+        mount(app, const { entry("GET", "/readyz") }, ready),
+        mount(app, const { entry("GET", "/livez") }, live),
+        mount(app, const { entry("GET", "/health/db") }, database),
+        mount(app, const { entry("GET", "/health/redis") }, redis),
+        mount(app, const { entry("GET", "/health/detailed") }, detailed),
+    ])
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    database: &'static str,
+    redis: &'static str,
+    timestamp: String,
+}
+
+async fn health(app: App, _: Call) -> Result<Reply, ApiError> {
+    Reply::json(&overall(&app).await)
+}
+
+async fn overall(app: &App) -> Health {
+    let database = if ask_database(app).await.is_ok() { "ok" } else { "failed" };
+    let redis = match ask_redis(app).await {
+        None => "not_configured",
+        Some(Ok(_)) => "ok",
+        Some(Err(_)) => "failed",
+    };
+    let status = if [database, redis].contains(&"failed") { "degraded" } else { "ok" };
+    Health { status, database, redis, timestamp: instants::naive(app.now()) }
+}
+
+async fn live(_: App, _: Call) -> Result<Reply, ApiError> {
+    Reply::json(&json!({ "status": "alive" }))
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    /// Children of the tree that are not at work, and how they are.
+    impaired: Vec<Impaired>,
+}
+
+#[derive(Serialize)]
+struct Impaired {
+    name: &'static str,
+    state: State,
+}
+
+async fn ready(app: App, _: Call) -> Result<Reply, ApiError> {
+    let agents = app.runtime.status().await?;
+    let impaired = |agent: &&AgentStatus| agent.state != State::Running;
+    let serves =
+        !app.stopping.is_cancelled() && !agents.iter().filter(impaired).any(|agent| agent.kind == Kind::Essential);
+    let impaired: Vec<Impaired> =
+        agents.iter().filter(impaired).map(|agent| Impaired { name: agent.name, state: agent.state }).collect();
+    let (status, code) = match (serves, impaired.is_empty()) {
+        (false, _) => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        (true, false) => ("degraded", StatusCode::OK),
+        (true, true) => ("ready", StatusCode::OK),
+    };
+    Ok(Reply::json(&Readiness { status, impaired })?.status(code))
+}
+
+async fn database(app: App, _: Call) -> Result<Reply, ApiError> {
+    ask_database(&app).await.map_err(|error| {
+        tracing::warn!(%error, "database check failed");
+        ApiError::unavailable("Database connection failed")
+    })?;
+    Reply::json(&json!({ "db_status": "connected" }))
+}
+
+async fn redis(app: App, _: Call) -> Result<Reply, ApiError> {
+    match ask_redis(&app).await {
+        None => Reply::json(&json!({ "status": "not configured" })),
+        Some(Ok(health)) => Reply::json(&shown(&health)),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "redis check failed");
+            Err(ApiError::unavailable("Redis connection failed"))
+        }
+    }
+}
+
+fn shown(health: &RedisHealth) -> serde_json::Value {
+    json!({
+        "status": "healthy",
+        "ping": health.ping,
+        "memory_used": health.memory_used_human,
+        "connected_clients": health.connected_clients,
+    })
+}
+
+#[derive(Serialize)]
+struct Detailed {
+    #[serde(flatten)]
+    health: Health,
+    agents: Vec<AgentStatus>,
+    writer: Writer,
+}
+
+/// The writer in numbers.
+#[derive(Serialize)]
+struct Writer {
+    commits: u64,
+    events: u64,
+    readings: u64,
+    queue_depth: usize,
+    commit_seconds_mean: Option<f64>,
+    commit_seconds_last: f64,
+    wal_bytes: u64,
+    file_bytes: u64,
+}
+
+async fn detailed(app: App, _: Call) -> Result<Reply, ApiError> {
+    let stats = app.store.stats();
+    Reply::json(&Detailed {
+        health: overall(&app).await,
+        agents: app.runtime.status().await?,
+        writer: Writer {
+            commits: stats.commits,
+            events: stats.events,
+            readings: stats.readings,
+            queue_depth: stats.queue_depth,
+            commit_seconds_mean: (stats.commits != 0).then(|| stats.commit_seconds_sum / stats.commits as f64),
+            commit_seconds_last: stats.commit_seconds_last,
+            wal_bytes: stats.wal_bytes,
+            file_bytes: stats.file_bytes,
+        },
+    })
+}
+
+async fn ask_database(app: &App) -> Result<(), StoreError> {
+    match tokio::time::timeout(DATABASE_TIMEOUT, app.store.log().consumers()).await {
+        Ok(answer) => answer.map(|_| ()),
+        Err(_) => Err(StoreError::Unavailable("no answer in time".to_owned())),
+    }
+}
+
+async fn ask_redis(app: &App) -> Option<Result<RedisHealth, StoreError>> {
+    Some(app.redis.as_ref()?.health().await)
+}

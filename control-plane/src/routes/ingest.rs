@@ -1,0 +1,153 @@
+//! `/api/v1/data`: the way in for readings.
+//!
+//! What a reading must be like is judged by the agent that acquires data; here it is only read.
+
+mod batch;
+
+use super::{either, entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::reply::Reply;
+use crate::request::{Call, Fields, fresh_correlation, lax};
+use domain::CorrelationId;
+use domain::reading::{Incoming, Problem, SensorType};
+use persistence::unit::Ingested;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// Metrics that one body may bring side by side in place of a `value`, as the old load script does.
+const SIDE_BY_SIDE: [SensorType; 4] =
+    [SensorType::Temperature, SensorType::Pressure, SensorType::Vibration, SensorType::Humidity];
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([
+        mount(app, const { entry("POST", "/api/v1/data/ingest") }, ingest),
+        mount(app, const { entry("POST", "/api/v1/data/ingest/batch") }, batch::ingest),
+    ])
+}
+
+#[derive(Serialize)]
+struct Ingest {
+    status: &'static str,
+    event_id: Uuid,
+    correlation_id: CorrelationId,
+    sensor_id: String,
+}
+
+async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
+    let mut fields = call.object()?;
+    let correlation = fields.optional("correlation_id", lax::uuid);
+    let sensor_id = fields.required("sensor_id", lax::string);
+    let readings = readings(&mut fields);
+    let key = call.key(|| digest(fields.values()))?;
+    fields.finish()?;
+    let correlation = correlation.map_or_else(fresh_correlation, |id| CorrelationId::new(id.to_string()));
+    let permit = call.permit.take().map_or_else(|| app.admit(0), Ok)?;
+    let outcome = app.submit(readings.into_iter().map(Ok).collect(), &correlation, key, permit).await?;
+    if let Some(Problem { field, message }) = outcome.items.iter().find_map(|item| item.as_ref().err()) {
+        return Err(ApiError::invalid(&format!("body → {}", field.replace('.', " → ")), message));
+    }
+    let (status, event) = match outcome.ingested {
+        Ingested::Stored { event, .. } => ("event_published", event),
+        Ingested::Repeat(repeat) => ("duplicate_ignored", repeat.event),
+    };
+    Reply::json(&Ingest { status, event_id: event.0, correlation_id: correlation, sensor_id })
+}
+
+/// The reading that a body describes; or several, when it has metrics side by side in place of a value.
+///
+/// Each of those becomes a sensor of its own, `<sensor_id>.<metric>`, of the asset `<sensor_id>`.
+fn readings(fields: &mut Fields) -> Vec<Incoming> {
+    let metrics: Vec<SensorType> =
+        SIDE_BY_SIDE.into_iter().filter(|metric| !fields.has("value") && fields.has(metric.as_str())).collect();
+    if metrics.is_empty() {
+        return vec![reading(fields)];
+    }
+    let (sensor, quality) = (fields.required("sensor_id", lax::string), quality(fields));
+    let taken_at = fields.optional("timestamp", lax::datetime);
+    let mut metadata = fields.or("metadata", Map::new(), lax::object);
+    metadata.entry("asset_id").or_insert_with(|| Value::String(sensor.clone()));
+    let of = |metric: SensorType| Incoming {
+        sensor: format!("{sensor}.{}", metric.as_str()),
+        value: fields.required(metric.as_str(), lax::float),
+        taken_at,
+        sensor_type: Some(metric),
+        unit: None,
+        quality,
+        metadata: metadata.clone(),
+    };
+    metrics.into_iter().map(of).collect()
+}
+
+/// The one reading that `fields` describe, read the way the old system did.
+fn reading(fields: &mut Fields) -> Incoming {
+    let names = SensorType::ALL.map(SensorType::as_str);
+    Incoming {
+        sensor: fields.required("sensor_id", lax::string),
+        value: fields.required("value", lax::float),
+        taken_at: fields.optional("timestamp", lax::datetime),
+        sensor_type: fields.optional("sensor_type", lax::named(&names, SensorType::parse)),
+        unit: fields.optional("unit", lax::string),
+        quality: quality(fields),
+        metadata: fields.or("metadata", Map::new(), lax::object),
+    }
+}
+
+fn quality(fields: &mut Fields) -> f64 {
+    fields.or("quality", 1.0, lax::float_in(0.0, 1.0))
+}
+
+/// The digest of what a body says, in whatever order and spacing. Its correlation id does not count: a repeat
+/// may bear a new one.
+fn digest(values: &Map<String, Value>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for (name, value) in values.iter().filter(|(name, _)| *name != "correlation_id") {
+        digest.update(name.as_bytes());
+        digest.update([0]);
+        digest.update(value.to_string().as_bytes());
+        digest.update([0]);
+    }
+    digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn values(body: Value) -> Map<String, Value> {
+        match body {
+            Value::Object(values) => values,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    #[test]
+    fn metrics_side_by_side_are_a_sensor_each() {
+        let body = json!({ "sensor_id": "s1", "timestamp": 1_759_406_400.5, "temperature": 20, "humidity": "40" });
+        let mut fields = Fields::of_body(values(body));
+        let readings = readings(&mut fields);
+        fields.finish().expect("all is well");
+        let told: Vec<_> = readings.iter().map(|reading| (reading.sensor.as_str(), reading.value)).collect();
+        assert_eq!(told, [("s1.temperature", 20.0), ("s1.humidity", 40.0)]);
+        assert!(readings.iter().all(|reading| reading.metadata["asset_id"] == "s1"));
+    }
+
+    #[test]
+    fn a_value_wins_over_a_metric_beside_it() {
+        let mut fields = Fields::of_body(values(json!({ "sensor_id": "s1", "temperature": 20, "value": 25 })));
+        assert!(matches!(&readings(&mut fields)[..], [one] if one.value == 25.0 && one.sensor == "s1"));
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_meaning() {
+        let digest_of = |text: &str| digest(&values(serde_json::from_str(text).expect("JSON")));
+        let first = digest_of(r#"{"sensor_id":"s","value":1,"correlation_id":"a"}"#);
+        assert_eq!(first, digest_of(r#"{ "value": 1, "correlation_id": "b", "sensor_id": "s" }"#));
+        assert_ne!(first, digest_of(r#"{"sensor_id":"s","value":2}"#));
+    }
+}

@@ -1,0 +1,23 @@
+//! `/`: hello.
+
+use super::{entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::reply::Reply;
+use crate::request::Call;
+use serde::Serialize;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+#[derive(Serialize)]
+struct Hello {
+    message: String,
+}
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    mount(app, const { entry("GET", "/") }, hello)
+}
+
+async fn hello(_: App, _: Call) -> Result<Reply, ApiError> {
+    Reply::json(&Hello { message: format!("Welcome to Smart Maintenance v{}", env!("CARGO_PKG_VERSION")) })
+}

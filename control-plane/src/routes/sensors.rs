@@ -1,0 +1,105 @@
+//! `/api/v1/sensors`: what was measured, and by what.
+
+use super::{either, entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::instants;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use domain::reading::SensorType;
+use domain::{AssetId, SensorId};
+use persistence::{readings, sensors};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// Rows in a page of readings when nobody says how many.
+const READINGS_DEFAULT: usize = 100;
+/// Sensors that are listed at once at most. The old contract lists all of them.
+const SENSORS_MAX: usize = 10_000;
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([
+        mount(app, const { entry("GET", "/api/v1/sensors/readings") }, list_readings),
+        mount(app, const { entry("GET", "/api/v1/sensors/sensors") }, list_sensors),
+    ])
+}
+
+#[derive(Serialize)]
+struct Reading {
+    sensor_id: SensorId,
+    sensor_type: SensorType,
+    value: f64,
+    unit: Option<String>,
+    timestamp: String,
+    quality: f64,
+    sensor_metadata: Option<Map<String, Value>>,
+    ingestion_timestamp: String,
+}
+
+impl From<readings::Entry> for Reading {
+    fn from(readings::Entry { reading, extra }: readings::Entry) -> Self {
+        let sensor = Arc::unwrap_or_clone(reading.sensor);
+        Self {
+            sensor_id: sensor.id,
+            sensor_type: sensor.sensor_type,
+            value: reading.value,
+            unit: sensor.unit,
+            timestamp: instants::zulu(reading.taken_at),
+            quality: reading.quality,
+            sensor_metadata: extra,
+            ingestion_timestamp: instants::zulu(reading.received_at),
+        }
+    }
+}
+
+async fn list_readings(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let limit = query.or("limit", READINGS_DEFAULT, lax::count_in(1, app.limits.page_size_max));
+    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let sensor = query.optional("sensor_id", lax::string).filter(|sensor| !sensor.is_empty());
+    let filter = readings::Filter {
+        sensor: sensor.map(SensorId::from),
+        from: query.optional("start_ts", lax::datetime),
+        to: query.optional("end_ts", lax::datetime),
+    };
+    query.finish()?;
+    let readings = readings::list(&app.history, &filter, limit, offset).await?;
+    Reply::json(&readings.into_iter().map(Reading::from).collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct Sensor {
+    sensor_id: SensorId,
+    reading_count: u64,
+    last_reading: String,
+    first_reading: String,
+    asset: AssetId,
+    sensor_type: SensorType,
+    unit: Option<String>,
+}
+
+impl From<sensors::Summary> for Sensor {
+    fn from(summary: sensors::Summary) -> Self {
+        Self {
+            sensor_id: summary.sensor.id,
+            reading_count: summary.reading_count,
+            last_reading: instants::offset(summary.last_reading),
+            first_reading: instants::offset(summary.first_reading),
+            asset: summary.sensor.asset,
+            sensor_type: summary.sensor.sensor_type,
+            unit: summary.sensor.unit,
+        }
+    }
+}
+
+async fn list_sensors(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let limit = query.or("limit", SENSORS_MAX, lax::count_in(1, SENSORS_MAX));
+    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    query.finish()?;
+    let sensors = sensors::list(&app.history, limit, offset).await?;
+    Reply::json(&sensors.into_iter().map(Sensor::from).collect::<Vec<_>>())
+}
