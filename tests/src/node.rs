@@ -1,0 +1,70 @@
+//! A whole node inside the test's own process.
+
+use crate::client::Client;
+use config::Config;
+use control_plane::node::Node;
+use runtime::Clock;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A node on a folder of its own.
+pub struct TestNode {
+    node: Node,
+    folder: Option<TempDir>,
+    client: Client,
+}
+
+impl TestNode {
+    /// A node on an empty folder, with the settings as they ship.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start() -> Self {
+        Self::start_with(|config| config).await
+    }
+
+    /// A node on an empty folder, with settings changed by `change`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        let mut started = Self::start_in(folder.path(), None, change).await;
+        started.folder = Some(folder);
+        started
+    }
+
+    /// A node on `folder`; `key` is needed when the folder is not empty.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_in(folder: &Path, key: Option<&str>, change: impl FnOnce(Config) -> Config) -> Self {
+        let config = Config::defaults()
+            .with("store.data_dir", folder.to_string_lossy().into_owned())
+            .and_then(|config| config.with("server.listen", "127.0.0.1:0"))
+            .expect("the settings are there");
+        let node = Node::start(change(config), Clock::System).await.expect("the node starts");
+        let key = node.first_key().map(str::to_owned).or(key.map(str::to_owned));
+        let client = Client::new(format!("http://{}", node.address()), key);
+        Self { node, folder: None, client }
+    }
+
+    /// A client with all scopes.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The node itself, for faults.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Stops the node in an orderly way; gives its folder back.
+    pub async fn stop(self) -> Option<TempDir> {
+        self.node.stop().await;
+        self.folder
+    }
+}

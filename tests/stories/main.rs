@@ -1,0 +1,11 @@
+//! Stories over HTTP on a whole node. The files mirror the routes.
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on fails")]
+
+mod access;
+mod bad_input;
+mod cases;
+mod durability;
+mod golden_path;
+mod ingest;
+mod maintenance;
+mod operations;

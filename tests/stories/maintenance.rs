@@ -1,0 +1,66 @@
+//! `/api/v1/maintenance`, `/api/v1/decisions`, `/api/v1/reports`: asked for, decided, booked, written down, counted.
+
+use serde_json::{Value, json};
+use tests::node::TestNode;
+
+fn wish(sensor: &str) -> Value {
+    json!({
+        "sensor_id": sensor,
+        "equipment_id": sensor,
+        "predicted_failure_date": "2031-01-01T00:00:00Z",
+        "time_to_failure_days": 12.5,
+        "correlation_id": format!("wish-{sensor}"),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_its_callers_approval_and_is_booked_and_no_slot_is_given_twice() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let mut slots = Vec::new();
+    for sensor in ["a", "b", "c"] {
+        let booked = client.post("/api/v1/maintenance/schedule", &wish(sensor)).await.ok();
+        assert_eq!(booked["status"], "Scheduled", "{booked:#}");
+        assert!(booked["report_summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{booked:#}");
+        slots.push((booked["assigned_technician_id"].clone(), booked["scheduled_start_time"].clone()));
+    }
+    for (idx, slot) in slots.iter().enumerate() {
+        assert!(!slots[..idx].contains(slot), "{slot:?} is given twice: {slots:?}");
+    }
+    let decisions = client.get("/api/v1/decisions?correlation_id=wish-a").await.ok();
+    assert_eq!(decisions[0]["decision"], "approved", "{decisions:#}");
+    let scheduled = client.get("/api/v1/maintenance/scheduled?correlation_id=wish-b").await.ok();
+    assert_eq!(scheduled.as_array().unwrap().len(), 1);
+    assert_eq!(scheduled[0]["equipment_id"], "b");
+    client.until_idle().await.unwrap();
+    let log = client.get("/api/v1/maintenance/log").await.ok();
+    assert_eq!(log.as_array().unwrap().len(), 3, "{log:#}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_in_free_text_is_kept_as_audit() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let answer = json!({ "request_id": "unknown", "decision": "let us see", "operator_id": "anna", "correlation_id": "free text" });
+    let submitted = client.post("/api/v1/decisions/submit", &answer).await;
+    assert_eq!(submitted.status, 201);
+    assert_eq!(submitted.body["confidence"], 1.0);
+    let kept = client.get("/api/v1/decisions?request_id=unknown").await.ok();
+    assert_eq!((&kept[0]["decision"], &kept[0]["operator_id"]), (&json!("let us see"), &json!("anna")));
+    assert!(client.get("/api/v1/maintenance/scheduled").await.ok().as_array().unwrap().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_counts_what_is_stored() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    client.post("/api/v1/maintenance/schedule", &wish("a")).await.ok();
+    let report = client.post("/api/v1/reports/generate", &json!({ "report_type": "maintenance_overview" })).await.ok();
+    assert!(report["error_message"].is_null(), "{report:#}");
+    let content: Value = serde_json::from_str(report["content"].as_str().unwrap()).unwrap();
+    assert_eq!(content["total_maintenance_tasks"], 1, "{content:#}");
+    assert_eq!(content["completed_tasks"], 0, "{content:#}");
+    node.stop().await;
+}
