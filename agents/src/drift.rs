@@ -172,7 +172,8 @@ impl Drift {
         sampled.rebase();
         sampled.reported_at = Some(now);
         let sensor = reading.sensor.id.clone();
-        Some(Detected { sensor, ks_statistic, p_value, psi, effect_size, n_baseline, n_recent })
+        let as_of = reading.taken_at;
+        Some(Detected { sensor, as_of, ks_statistic, p_value, psi, effect_size, n_baseline, n_recent })
     }
 
     /// How the recent sample differs from the baseline, if that is drift.

@@ -111,7 +111,7 @@ impl Retraining {
             "the median moved by {:.1} standard deviations (Kolmogorov-Smirnov {:.2}, stability index {:.2})",
             detected.effect_size, detected.ks_statistic, detected.psi
         );
-        let wish = TrainingRequested { sensor: sensor.clone(), reason };
+        let wish = TrainingRequested { sensor: sensor.clone(), as_of: detected.as_of, reason };
         if let Some(begun_at) = state.begun_at.get(&sensor) {
             ctx.wake_at(format!("sensor/{sensor}"), *begun_at + cooldown);
             state.cooling.insert(sensor, wish);
@@ -176,6 +176,7 @@ mod tests {
     fn drifted(sensor: &str) -> Event {
         Event::DriftDetected(Detected {
             sensor: sensor.into(),
+            as_of: Timestamp::UNIX_EPOCH,
             ks_statistic: 0.9,
             p_value: 1e-9,
             psi: 2.0,
@@ -229,8 +230,8 @@ mod tests {
             let said = bench().feed(trained("a", champion, challenger)).await;
             assert_eq!(brief(&said), [expected], "{champion} {challenger}");
         }
-        check(1.0, 0.94, "promote a").await;
-        check(1.0, 0.95, "reject a").await;
+        check(1.0, 0.74, "promote a").await;
+        check(1.0, 0.75, "reject a").await;
         check(0.0, 0.0, "reject a").await;
         check(1.0, f64::NAN, "reject a").await;
         check(f64::NAN, 1.0, "reject a").await;

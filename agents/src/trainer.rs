@@ -78,7 +78,7 @@ impl Agent for Trainer {
     async fn handle(&self, (): &mut (), wish: TrainingRequested, ctx: &mut Ctx) -> Result<(), Failure> {
         let model = ModelId(ctx.id());
         let sensor = wish.sensor;
-        ctx.emit(match self.train(&sensor, model).await? {
+        ctx.emit(match self.train(&sensor, wish.as_of, model).await? {
             Ok(trained) => Event::ModelTrained(trained),
             Err(Impossible(reason)) => Event::TrainingFailed(TrainingFailed { sensor, reason }),
         });
@@ -93,8 +93,13 @@ struct Impossible(String);
 type Points = Vec<(f64, f64)>;
 
 impl Trainer {
-    async fn train(&self, sensor: &SensorId, model: ModelId) -> Result<Result<Trained, Impossible>, Failure> {
-        let newest = readings::recent(&self.history, sensor, None, self.settings.history_readings).await?;
+    async fn train(
+        &self,
+        sensor: &SensorId,
+        as_of: Timestamp,
+        model: ModelId,
+    ) -> Result<Result<Trained, Impossible>, Failure> {
+        let newest = readings::recent(&self.history, sensor, Some(as_of), self.settings.history_readings).await?;
         let Some(last) = newest.first() else {
             return Ok(Err(Impossible("the sensor has no readings".to_owned())));
         };
@@ -269,7 +274,7 @@ mod tests {
     async fn outcome(readings: Stretch, events: Vec<Event>) -> Event {
         let stored = Stored::with(&readings, events).await;
         let mut bench = Bench::<Trainer>::start(settings(), stored.history());
-        let wish = TrainingRequested { sensor: "sensor-1".into(), reason: "a test".to_owned() };
+        let wish = TrainingRequested { sensor: "sensor-1".into(), as_of: Timestamp::MAX, reason: "a test".to_owned() };
         let said = bench.feed(Event::TrainingRequested(wish)).await;
         let [outcome] = &said[..] else { panic!("said {said:?}") };
         outcome.clone()

@@ -94,6 +94,7 @@ mod tests {
         let mut story = Story::begin().await?;
         let drift = |sensor: &str| Detected {
             sensor: sensor.into(),
+            as_of: Timestamp::UNIX_EPOCH,
             ks_statistic: 0.4,
             p_value: 0.001,
             psi: 0.3,

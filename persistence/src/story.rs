@@ -144,6 +144,7 @@ pub(crate) fn anomaly(at: i64, asset: &str) -> Anomaly {
         aspect: Aspect::Level,
         attribution: vec![Attribution { aspect: Aspect::Level, score: 2.5 }],
         run_length: 3,
+        normal_before: 0,
         detector: "stream 1".to_owned(),
     }
 }

@@ -100,6 +100,7 @@ impl Node {
                 at: self.runtime.clock().now(),
                 event: Event::TrainingRequested(TrainingRequested {
                     sensor: SensorId::from("s"),
+                    as_of: self.runtime.clock().now(),
                     reason: (*reason).to_owned(),
                 }),
             })

@@ -204,6 +204,7 @@ mod tests {
         for value in [0.1 + 0.2, f64::MIN_POSITIVE, 5e-324, f64::MAX, 1.0 / 3.0, 123_456_789.012_345_67] {
             let event = Event::DriftDetected(Detected {
                 sensor: SensorId::from("T1"),
+                as_of: Timestamp::UNIX_EPOCH,
                 ks_statistic: value,
                 p_value: value,
                 psi: value,

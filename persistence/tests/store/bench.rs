@@ -206,6 +206,7 @@ pub(crate) fn said(event: Event) -> NewEvent {
 pub(crate) fn drift(statistic: f64) -> NewEvent {
     said(Event::DriftDetected(Detected {
         sensor: SensorId::from("T1"),
+        as_of: Timestamp::UNIX_EPOCH,
         ks_statistic: statistic,
         p_value: 1e-300,
         psi: statistic / 3.0,

@@ -82,6 +82,8 @@ pub struct Anomaly {
     pub attribution: Vec<Attribution>,
     /// Anomalous readings of this sensor in a row, this one included.
     pub run_length: u32,
+    /// Normal readings of this sensor between its last anomalous one and this.
+    pub normal_before: u32,
     /// Name and version of the detector.
     pub detector: String,
 }

@@ -1,6 +1,7 @@
 //! A sensor whose values no longer follow their old distribution.
 
 use crate::SensorId;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Two samples that differ.
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Detected {
     /// The sensor.
     pub sensor: SensorId,
+    /// Source time of the newest reading compared.
+    pub as_of: Timestamp,
     /// Kolmogorov–Smirnov distance, 0 to 1.
     pub ks_statistic: f64,
     /// Its two-sided p-value.

@@ -1,6 +1,7 @@
 //! Models: asked for, trained, compared, promoted or not.
 
 use crate::{ModelId, SensorId};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A wish to have a sensor's detector fitted anew. It is an intent: a worker carries it out.
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct TrainingRequested {
     /// The sensor.
     pub sensor: SensorId,
+    /// Source time of the newest reading to learn from.
+    pub as_of: Timestamp,
     /// Why, in words.
     pub reason: String,
 }
