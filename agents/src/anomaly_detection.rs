@@ -49,6 +49,8 @@ struct Watched {
     newest: Option<Timestamp>,
     /// Anomalous late readings in a row. They are no part of the detector's run, which is in order of source time.
     late_run: u32,
+    /// Normal readings since the last anomalous one.
+    normal_since: u32,
 }
 
 /// What the agent hears.
@@ -118,7 +120,13 @@ impl AnomalyDetection {
             watched.newest = Some(reading.taken_at);
             verdict.run_length
         };
-        (verdict.anomalous && self.reported(run_length)).then(|| anomaly(reading, &verdict, run_length))
+        if !verdict.anomalous {
+            watched.normal_since = watched.normal_since.saturating_add(u32::from(!late));
+            return None;
+        }
+        // A late reading says nothing of what was normal in between.
+        let normal_before = if late { 0 } else { std::mem::take(&mut watched.normal_since) };
+        self.reported(run_length).then(|| Anomaly { run_length, normal_before, ..anomaly(reading, &verdict) })
     }
 
     fn reported(&self, run_length: u32) -> bool {
@@ -133,6 +141,7 @@ fn watched<'a>(state: &'a mut State, sensor: &SensorId) -> &'a mut Watched {
         detector: Detector::new(seed(sensor)),
         newest: None,
         late_run: 0,
+        normal_since: 0,
     })
 }
 
@@ -142,7 +151,7 @@ fn seed(sensor: &SensorId) -> u64 {
     u64::from_le_bytes(digest[..8].try_into().expect("a SHA-256 digest has 32 bytes"))
 }
 
-fn anomaly(reading: &Reading, verdict: &Verdict, run_length: u32) -> Anomaly {
+fn anomaly(reading: &Reading, verdict: &Verdict) -> Anomaly {
     let mut attribution: Vec<Attribution> = verdict
         .attribution
         .iter()
@@ -163,7 +172,8 @@ fn anomaly(reading: &Reading, verdict: &Verdict, run_length: u32) -> Anomaly {
         expected: Range { low, high },
         aspect: aspect(verdict.aspect),
         attribution,
-        run_length,
+        run_length: verdict.run_length,
+        normal_before: 0,
         detector: DETECTOR.to_owned(),
     }
 }

@@ -474,6 +474,7 @@ mod tests {
                 aspect: Aspect::Level,
                 attribution: Vec::new(),
                 run_length: 1,
+                normal_before: 0,
                 detector: "stream/1".to_owned(),
             },
             verdict: Verdict::CredibleAnomaly,

@@ -475,6 +475,8 @@ mod tests {
             aspect: Aspect::Level,
             attribution: Vec::new(),
             run_length,
+            // A run begins after an hour of normal readings.
+            normal_before: if run_length == 1 { 60 } else { 0 },
             detector: "stream/1".to_owned(),
         }
     }
@@ -809,7 +811,7 @@ mod tests {
     #[tokio::test]
     async fn late_anomalies_join_the_case_and_move_no_clock() {
         let (mut bench, case) = with_case().await;
-        let late = Anomaly { run_length: 1, ..anomaly(-300, 1) };
+        let late = Anomaly { normal_before: 0, ..anomaly(-300, 1) };
         let said = feed(&mut bench, [late]).await;
         assert_eq!(validated(&said)[0].case, Some(case));
         // The run goes on as if nothing had come in between.

@@ -50,6 +50,11 @@ impl Confirmation {
         verdict.anomalous && self.is_strong(settings, at)
     }
 
+    /// Whether nothing is held against the sensor.
+    pub fn is_clear(&self) -> bool {
+        self.weight == 0.0
+    }
+
     /// Whether the evidence so far is strong at `at`.
     pub fn is_strong(&self, settings: &Settings, at: f64) -> bool {
         let lasted = settings.delay_seconds <= at - self.since || settings.burst_readings <= self.n_anomalous;

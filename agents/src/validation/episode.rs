@@ -21,10 +21,7 @@ pub(super) struct Episode {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Suspicion {
     confirmation: Confirmation,
-    run_length: u32,
     pub(super) taken_at: Timestamp,
-    /// Seconds between two readings, known from the first run that had two.
-    interval: Option<f64>,
     /// Anomalies that are evidence of no case yet, oldest first, with their source times.
     pending: Vec<(EventId, Timestamp)>,
 }
@@ -85,7 +82,7 @@ impl Episode {
 impl Suspicion {
     /// No suspicion yet, of a sensor that was abnormal at `taken_at`.
     pub(super) fn new(taken_at: Timestamp) -> Self {
-        Self { confirmation: Confirmation::default(), run_length: 0, taken_at, interval: None, pending: Vec::new() }
+        Self { confirmation: Confirmation::default(), taken_at, pending: Vec::new() }
     }
 
     fn begun_at(&self) -> Timestamp {
@@ -94,37 +91,20 @@ impl Suspicion {
 
     /// Adds one anomaly to what is held against the sensor; true when evidence is sustained.
     ///
-    /// Only anomalies are told. How many normal readings lay between two runs follows from the time between them and
-    /// the sensor's interval; while that is not known, or they were many, suspicion begins anew.
+    /// Once enough normal readings have come in between, suspicion begins anew, and what was pending is forgotten.
     pub(super) fn observe(&mut self, rules: &evidence::Settings, anomaly: &Anomaly) -> bool {
-        let elapsed = anomaly.taken_at.duration_since(self.taken_at).as_secs_f64();
-        let first = self.run_length == 0;
-        // A late reading stands in no run: it adds its score, and says nothing of what was normal in between.
-        if first || 0.0 < elapsed {
-            if !first && self.run_length < anomaly.run_length {
-                self.interval = Some(elapsed / f64::from(anomaly.run_length - self.run_length));
-            } else if !first {
-                self.interrupted(rules, elapsed);
+        for _ in 0..anomaly.normal_before {
+            if self.confirmation.is_clear() {
+                break;
             }
-            self.run_length = anomaly.run_length;
-            self.taken_at = anomaly.taken_at;
+            self.confirmation.observe(rules, seconds(self.taken_at), &verdict(0.0));
         }
+        if self.confirmation.is_clear() {
+            self.pending.clear();
+        }
+        // A late reading adds its score; it says nothing of how long the run has lasted.
+        self.taken_at = self.taken_at.max(anomaly.taken_at);
         self.confirmation.observe(rules, seconds(self.taken_at), &verdict(anomaly.score))
-    }
-
-    fn interrupted(&mut self, rules: &evidence::Settings, elapsed: f64) {
-        let n_normal = self.interval.map(|interval| (elapsed / interval).round() - 1.0);
-        match n_normal {
-            Some(n_normal) if n_normal <= 2.0 * rules.weight_min => {
-                for _ in 0..(n_normal as u32).max(1) {
-                    self.confirmation.observe(rules, seconds(self.taken_at), &verdict(0.0));
-                }
-            }
-            _ => {
-                self.confirmation = Confirmation::default();
-                self.pending.clear();
-            }
-        }
     }
 
     /// Keeps an anomaly as evidence for later, the newest `pending_max` of them.

@@ -655,7 +655,7 @@ mod tests {
             let anomaly = json!({
                 "sensor": "s", "asset": "a", "sensor_type": "temperature", "reading": 6, "taken_at": second(0),
                 "value": 80.0, "quality": 1.0, "score": 2.5, "expected": { "low": 60.0, "high": 65.0 },
-                "aspect": "level", "attribution": [], "run_length": 1, "detector": "stream/1",
+                "aspect": "level", "attribution": [], "run_length": 1, "normal_before": 0, "detector": "stream/1",
             });
             self.say("anomaly_detection", "anomaly_detected", anomaly.clone());
             self.say(
