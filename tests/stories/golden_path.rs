@@ -118,6 +118,7 @@ async fn killing_any_one_agent_in_the_middle_does_not_change_the_outcome() {
         assert!(node.node().runtime().kill(agent).await, "{agent} can be killed");
         let status = finished(node.client(), &url).await;
         assert_complete(&status);
+        node.client().until_idle().await.unwrap();
         let correlation = status["correlation_id"].as_str().unwrap();
         let events = node.client().get(&format!("/api/v1/events?limit=1000&correlation_id={correlation}")).await.ok();
         let count =
@@ -145,7 +146,9 @@ async fn the_status_survives_a_restart() {
     let node = TestNode::start().await;
     let key = node.client().key().unwrap().to_owned();
     let url = begin(node.client(), "").await;
-    let before = finished(node.client(), &url).await;
+    finished(node.client(), &url).await;
+    node.client().until_idle().await.unwrap();
+    let before = node.client().get(&url).await.ok();
     let folder = node.stop().await.unwrap();
     let node = TestNode::start_in(folder.path(), Some(&key), |config| config).await;
     let after = node.client().get(&url).await.ok();
