@@ -11,12 +11,13 @@ use crate::app::App;
 use crate::routes::{Body, Route};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use persistence::unit::Idempotency;
 use runtime::admission::Permit;
 use runtime::intake::Key;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::time::Duration;
 use uuid::Uuid;
 use warp::http::{HeaderMap, header};
 
@@ -123,6 +124,9 @@ pub(crate) fn fresh_correlation() -> CorrelationId {
     CorrelationId::new(Uuid::new_v4().to_string())
 }
 
+/// A refused body of up to so many times what is allowed is read to its end and thrown away.
+const DISCARDED_SHARE: usize = 4;
+
 /// Reads the body that `route` takes: within its limit, in time, and on the caller's credit.
 pub(crate) async fn read_body(
     app: &App,
@@ -144,6 +148,9 @@ pub(crate) async fn read_body(
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     let n_bytes = announced.unwrap_or(if chunked { bytes_max } else { 0 });
     if bytes_max < n_bytes {
+        if n_bytes <= DISCARDED_SHARE * bytes_max {
+            discard(body, app.body_timeout).await;
+        }
         return Err(too_large());
     }
     let permit = app.admit(n_bytes)?;
@@ -169,6 +176,16 @@ pub(crate) async fn read_body(
             app.metrics.limit_reached("body_read_timeout_seconds");
             Err(ApiError::Timeout("The request body did not arrive in time".to_owned()))
         }
+    }
+}
+
+/// Reads a body that was refused and keeps nothing of it: a client that is still sending when the connection closes
+/// sees a broken pipe instead of the answer.
+async fn discard(body: impl Stream<Item = Result<impl Buf, warp::Error>>, within: Duration) {
+    futures_util::pin_mut!(body);
+    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+    if tokio::time::timeout(within, rest).await.is_err() {
+        tracing::debug!("a refused body did not end in time");
     }
 }
 
