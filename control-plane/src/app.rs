@@ -10,6 +10,7 @@ use persistence::unit::{Appended, Idempotency, Ingested, NewEvent};
 use persistence::{History, Store};
 use runtime::admission::{Credits, Permit};
 use runtime::intake::{Intake, Key, Submission};
+use runtime::metrics::Limit;
 use runtime::{Metrics, Runtime};
 use serde::Deserialize;
 use std::ops::Deref;
@@ -156,7 +157,7 @@ impl App {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.credits.take(wanted).ok_or_else(|| {
             let (requests_left, _) = self.credits.left();
-            let limit = if requests_left == 0 { "ingest_requests_max" } else { "ingest_bytes_max" };
+            let limit = if requests_left == 0 { Limit::IngestRequests } else { Limit::IngestBytes };
             self.metrics.limit_reached(limit);
             ApiError::unavailable("Too many requests are under way; try again")
         })
@@ -171,7 +172,7 @@ impl App {
         permit: Permit,
     ) -> Result<Outcome, ApiError> {
         if self.limits.lag_events_max < self.runtime.lag() {
-            self.metrics.limit_reached("lag_events_max");
+            self.metrics.limit_reached(Limit::LagEvents);
             return Err(ApiError::unavailable("The agents are too far behind to take more readings; try again"));
         }
         let (reply, judged) = oneshot::channel();

@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use persistence::unit::Idempotency;
 use runtime::admission::Permit;
 use runtime::intake::Key;
+use runtime::metrics::Limit;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -140,7 +141,7 @@ pub(crate) async fn read_body(
         Body::Batch => app.limits.batch_body_bytes_max,
     };
     let too_large = || {
-        app.metrics.limit_reached(if route.body == Body::Item { "body_bytes_max" } else { "batch_body_bytes_max" });
+        app.metrics.limit_reached(if route.body == Body::Item { Limit::BodyBytes } else { Limit::BatchBodyBytes });
         ApiError::TooLarge { bytes_max }
     };
     // A body whose length is not told may become as long as is allowed.
@@ -173,7 +174,7 @@ pub(crate) async fn read_body(
     match tokio::time::timeout(app.body_timeout, read).await {
         Ok(read) => Ok((read?, Some(permit))),
         Err(_) => {
-            app.metrics.limit_reached("body_read_timeout_seconds");
+            app.metrics.limit_reached(Limit::BodyReadTimeout);
             Err(ApiError::Timeout("The request body did not arrive in time".to_owned()))
         }
     }

@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::Part;
+use runtime::metrics::Limit;
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::io;
@@ -163,10 +164,10 @@ impl Server {
             self.app.metrics.limit_reached(limit);
             None
         };
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return refused("connections_max") };
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return refused(Limit::Connections) };
         let mut open = self.per_address.entry(address).or_default();
         if self.settings.connections_per_address_max <= *open {
-            return refused("connections_per_address_max");
+            return refused(Limit::ConnectionsPerAddress);
         }
         *open += 1;
         drop(open);

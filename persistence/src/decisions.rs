@@ -268,6 +268,23 @@ pub async fn count_pending(history: &History) -> Result<u64, StoreError> {
     Ok(request_row::Entity::find().filter(state).count(history.db()).await?)
 }
 
+/// When the question that has waited longest was asked.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn oldest_pending_at(history: &History) -> Result<Option<Timestamp>, StoreError> {
+    let asked: Option<i64> = request_row::Entity::find()
+        .select_only()
+        .column(request_row::Column::CreatedAt)
+        .filter(request_row::Column::State.eq(RequestState::Pending.as_str()))
+        .order_by_asc(request_row::Column::CreatedAt)
+        .into_tuple()
+        .one(history.db())
+        .await?;
+    asked.map(timestamp).transpose()
+}
+
 /// Questions, newest first.
 ///
 /// # Errors

@@ -38,6 +38,22 @@ pub enum State {
     Quarantined,
 }
 
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Running, Self::Restarting, Self::Paused, Self::Draining, Self::Quarantined];
+
+    /// The name as it stands in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
 /// The last thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LastError {

@@ -1,6 +1,7 @@
 //! What the stories, the benches and the quality run share: nodes to talk to, and a client that talks.
 
 pub mod client;
+pub mod installed;
 pub mod node;
 pub mod process;
 

@@ -8,4 +8,5 @@ mod durability;
 mod golden_path;
 mod ingest;
 mod maintenance;
+mod metrics;
 mod operations;

@@ -11,6 +11,7 @@ use crate::request::{Call, Fields, decode, decode_error, fresh_correlation, lax,
 use domain::reading::{Incoming, Problem, SensorType};
 use domain::{CorrelationId, Timestamp};
 use persistence::unit::Ingested;
+use runtime::metrics::Limit;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -64,7 +65,7 @@ pub(super) async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> 
         return Err(ApiError::invalid("body", "List should have at least 1 item after validation, not 0"));
     }
     if app.limits.batch_items_max < items.len() {
-        app.metrics.limit_reached("batch_items_max");
+        app.metrics.limit_reached(Limit::BatchItems);
         let message = format!("List should have at most {} items, not {}", app.limits.batch_items_max, items.len());
         return Err(ApiError::invalid("body", &message));
     }

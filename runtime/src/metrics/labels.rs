@@ -1,0 +1,107 @@
+//! Labels. Each takes its values from a closed set: no sensor, no asset, no id of a request.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AgentLabel {
+    pub(super) agent: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AgentStateLabels {
+    pub(super) agent: &'static str,
+    pub(super) state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BuildLabels {
+    version: &'static str,
+    profile: &'static str,
+}
+
+impl BuildLabels {
+    /// The program that this was compiled into.
+    pub(super) fn this() -> Self {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        Self { version: env!("CARGO_PKG_VERSION"), profile }
+    }
+}
+
+/// One finished request. `handler` is the route's pattern, never the path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub(super) handler: &'static str,
+    pub(super) method: &'static str,
+    pub(super) status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RouteLabels {
+    pub(super) route: &'static str,
+    pub(super) method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LimitLabel {
+    pub(super) limit: Limit,
+}
+
+/// A limit that a request can run into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Open connections.
+    Connections,
+    /// Open connections from one address.
+    ConnectionsPerAddress,
+    /// Time for a body to arrive.
+    BodyReadTimeout,
+    /// Bytes of the body of a request for one item.
+    BodyBytes,
+    /// Bytes of the body of a batch.
+    BatchBodyBytes,
+    /// Items of a batch.
+    BatchItems,
+    /// Requests with a body under way at once.
+    IngestRequests,
+    /// Bytes of their bodies.
+    IngestBytes,
+    /// Events by which the slowest agent is behind.
+    LagEvents,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 9] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::BodyReadTimeout,
+        Self::BodyBytes,
+        Self::BatchBodyBytes,
+        Self::BatchItems,
+        Self::IngestRequests,
+        Self::IngestBytes,
+        Self::LagEvents,
+    ];
+
+    /// Its name in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections_max",
+            Self::ConnectionsPerAddress => "connections_per_address_max",
+            Self::BodyReadTimeout => "body_read_timeout_seconds",
+            Self::BodyBytes => "body_bytes_max",
+            Self::BatchBodyBytes => "batch_body_bytes_max",
+            Self::BatchItems => "batch_items_max",
+            Self::IngestRequests => "ingest_requests_max",
+            Self::IngestBytes => "ingest_bytes_max",
+            Self::LagEvents => "lag_events_max",
+        }
+    }
+}
+
+impl EncodeLabelValue for Limit {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
