@@ -252,6 +252,8 @@ mod tests {
             reason: "a test".to_owned(),
             evidence: vec![EventId(Uuid::from_u128(7))],
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         })
     }
 

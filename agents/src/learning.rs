@@ -143,6 +143,7 @@ impl Agent for Learning {
                     confirmed: counts.confirmed,
                     dismissed: counts.dismissed,
                     precision: counts.precision(),
+                    record: None,
                 }));
             }
         }
@@ -176,6 +177,8 @@ mod tests {
             reason: String::new(),
             evidence: Vec::new(),
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         })
     }
 
@@ -211,6 +214,8 @@ mod tests {
             duration_hours: None,
             fault_found,
             notes: String::new(),
+            close_out: None,
+            by: None,
         })
     }
 

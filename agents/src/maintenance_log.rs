@@ -207,6 +207,8 @@ mod tests {
             duration_hours: Some(1.5),
             fault_found: true,
             notes: " bearing replaced ".to_owned(),
+            close_out: None,
+            by: None,
         };
         let found = entry(Event::MaintenanceCompleted(done.clone())).await;
         assert_eq!(found.kind, LogKind::Completed);

@@ -429,6 +429,8 @@ mod tests {
             reason: "Three in a row.".to_owned(),
             evidence: Vec::new(),
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         })
     }
 

@@ -454,6 +454,8 @@ mod tests {
             reason: "a test".to_owned(),
             evidence: Vec::new(),
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         })
     }
 

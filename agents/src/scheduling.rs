@@ -325,11 +325,11 @@ mod tests {
             name: id.to_owned(),
             skills: skills.iter().map(|skill| (*skill).to_owned()).collect(),
             experience_years,
-            shift: Shift {
+            shifts: vec![Shift {
                 weekdays: vec![1, 2, 3, 4, 5],
                 from: "08:00".parse().unwrap(),
                 to: "16:00".parse().unwrap(),
-            },
+            }],
             example: false,
         }
     }
@@ -376,6 +376,8 @@ mod tests {
             reason: String::new(),
             evidence: Vec::new(),
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         })
     }
 
@@ -403,6 +405,8 @@ mod tests {
             duration_hours: None,
             fault_found: true,
             notes: String::new(),
+            close_out: None,
+            by: None,
         })
     }
 

@@ -265,6 +265,8 @@ mod tests {
             reason: "a test".to_owned(),
             evidence: Vec::<EventId>::new(),
             recurrence_of: None,
+            detector: None,
+            sensor_type: None,
         });
         let closed = resolution.map(|resolution| Closed { case, resolution, reason: "a test".to_owned() });
         std::iter::once(opened).chain(closed.map(Event::CaseClosed)).collect()

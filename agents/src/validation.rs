@@ -146,7 +146,7 @@ impl Agent for Validation {
             Message::Closed(closed) => {
                 forget(state, closed.case, closed.resolution, ctx);
             }
-            Message::Learned(FeedbackLearned { failure_mode, sensor, confirmed, dismissed, precision }) => {
+            Message::Learned(FeedbackLearned { failure_mode, sensor, confirmed, dismissed, precision, .. }) => {
                 let kind = (FailureMode(failure_mode), sensor);
                 state.feedback.insert(kind, Feedback { confirmed, dismissed, precision });
             }
@@ -350,6 +350,8 @@ impl Validation {
             ),
             evidence: pending.into_iter().map(|(event, _)| event).collect(),
             recurrence_of,
+            detector: Some(anomaly.detector.clone()),
+            sensor_type: Some(anomaly.sensor_type),
         }));
         ctx.wake_at(case.to_string(), now + self.gap());
         case
@@ -569,6 +571,8 @@ mod tests {
             duration_hours: None,
             fault_found: true,
             notes: "bearing replaced".to_owned(),
+            close_out: None,
+            by: None,
         })
     }
 
@@ -794,6 +798,7 @@ mod tests {
                 confirmed,
                 dismissed,
                 precision: f64::from(confirmed + 1) / f64::from(confirmed + dismissed + 2),
+                record: None,
             };
             assert_eq!(bench.feed(Event::FeedbackLearned(learned)).await, []);
             // An anomaly that lasts, but lies just above the threshold.

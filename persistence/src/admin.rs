@@ -1,8 +1,7 @@
-//! Changes of what is kept in the store beside the log: keys, technicians, paused agents.
+//! Changes of what is kept in the store beside the log: keys, paused agents.
 
-use crate::{dead_letters, keys, sql, technicians};
+use crate::{dead_letters, keys, sql};
 use domain::Timestamp;
-use domain::asset::Technician;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
@@ -18,10 +17,6 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Add a technician, or replace the one with that id.
-    Technician(Technician),
-    /// Remove the technicians that stand for nobody.
-    RemoveExampleTechnicians,
     /// Let an agent rest, or go on.
     SetPaused {
         /// The agent.
@@ -47,8 +42,6 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
     match change {
         Change::CreateKey(key) => keys::create(tx, key).await,
         Change::RevokeKey { id, at } => keys::revoke(tx, *id, *at).await,
-        Change::Technician(technician) => technicians::put(tx, technician).await,
-        Change::RemoveExampleTechnicians => technicians::remove_examples(tx).await,
         Change::SetPaused { agent, paused } => set_paused(tx, agent, *paused).await,
         Change::SettleDeadLetter { id, state } => dead_letters::settle(tx, *id, *state).await,
     }
@@ -67,7 +60,6 @@ mod tests {
     use super::*;
     use crate::dead_letters::State;
     use crate::story::{Story, second};
-    use domain::asset::Shift;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -107,31 +99,6 @@ mod tests {
         let listed: Vec<_> = listed.iter().map(|key| (key.prefix.as_str(), key.revoked_at)).collect();
         assert_eq!(listed, [("sm_3", None), ("sm_2", None), ("sm_1", Some(second(50)))]);
         assert!(change(&story, Change::RevokeKey { id: Uuid::from_u128(9), at: second(1) }).await.is_err());
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn technicians_replace_the_examples() -> Outcome {
-        let story = Story::begin().await?;
-        let technician = |id: &str, years, example| Technician {
-            id: id.into(),
-            name: "Ana".to_owned(),
-            skills: vec!["electrical".to_owned()],
-            experience_years: years,
-            shift: Shift {
-                weekdays: vec![1, 2, 3],
-                from: "08:00".parse().expect("a time"),
-                to: "17:00".parse().expect("a time"),
-            },
-            example,
-        };
-        for one in [technician("e-1", 1.0, true), technician("t-1", 2.0, false), technician("t-1", 3.0, false)] {
-            change(&story, Change::Technician(one)).await?;
-        }
-        assert_eq!(technicians::list(&story.history, 10).await?.len(), 2);
-        change(&story, Change::RemoveExampleTechnicians).await?;
-        assert_eq!(technicians::list(&story.history, 10).await?, [technician("t-1", 3.0, false)]);
-        assert_eq!(technicians::get(&story.history, &"e-1".into()).await?, None);
         Ok(())
     }
 

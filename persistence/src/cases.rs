@@ -11,7 +11,11 @@ use crate::instants::{micros, timestamp};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, anomalies, texts};
 use domain::anomaly::Validated;
-use domain::case::{Closed, FailureMode, Opened, Priority, Resolution, Updated};
+use domain::case::{
+    Acknowledged, Closed, FailureMode, Opened, Priority, Resolution, Shelved, Standing, Unshelved, Updated,
+};
+use domain::decision::By;
+use domain::reading::SensorType;
 use domain::{AssetId, CaseId, CorrelationId, EventId, SensorId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -46,6 +50,12 @@ mod row {
         pub closed_at: Option<i64>,
         pub correlation: String,
         pub event_id: String,
+        pub detector: Option<String>,
+        pub sensor_type: Option<String>,
+        pub acknowledged_at: Option<i64>,
+        pub acknowledgement: Option<String>,
+        pub shelved_until: Option<i64>,
+        pub shelf: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -70,19 +80,22 @@ pub enum State {
     Declined,
     /// It is booked.
     Scheduled,
+    /// Somebody is at work, or was and rests.
+    InProgress,
     /// It ended.
     Closed,
 }
 
 impl State {
     /// Every state, in the order in which a case passes them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Open,
         Self::Predicted,
         Self::DecisionPending,
         Self::Approved,
         Self::Declined,
         Self::Scheduled,
+        Self::InProgress,
         Self::Closed,
     ];
 
@@ -95,6 +108,7 @@ impl State {
             Self::Approved => "approved",
             Self::Declined => "declined",
             Self::Scheduled => "scheduled",
+            Self::InProgress => "in_progress",
             Self::Closed => "closed",
         }
     }
@@ -102,7 +116,10 @@ impl State {
     /// The states from which a case comes to this one. A later prognosis does not undo an approval.
     fn reached_from(self) -> &'static [Self] {
         match self {
-            Self::Open | Self::Closed => &[],
+            // Back to where it began when its order is called off.
+            Self::Open => &[Self::Scheduled, Self::InProgress],
+            Self::InProgress => &[Self::Scheduled],
+            Self::Closed => &[],
             Self::Predicted => &[Self::Open],
             Self::DecisionPending => &[Self::Open, Self::Predicted, Self::Declined],
             Self::Approved | Self::Declined | Self::Scheduled => {
@@ -149,6 +166,49 @@ pub struct Case {
     pub correlation: CorrelationId,
     /// The event that opened it.
     pub event: EventId,
+    /// The detector that reported the evidence.
+    pub detector: Option<String>,
+    /// What the sensor measures.
+    pub sensor_type: Option<SensorType>,
+    /// Who has seen it.
+    pub acknowledged: Option<Acknowledgement>,
+    /// Who put it aside, and for how long.
+    pub shelved: Option<Shelf>,
+}
+
+/// That somebody has seen a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// When (receive time).
+    pub at: Timestamp,
+    /// The name of their key.
+    pub by: String,
+    /// A note, in their words.
+    pub reason: Option<String>,
+}
+
+/// That somebody put a case aside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shelf {
+    /// When (receive time).
+    pub at: Timestamp,
+    /// The name of their key.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// When it comes back by itself.
+    pub until: Timestamp,
+}
+
+impl Case {
+    /// How it stands with the people who look after it.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            closed: self.closed_at.is_some(),
+            acknowledged: self.acknowledged.is_some(),
+            shelved: self.shelved.is_some(),
+        }
+    }
 }
 
 impl TryFrom<row::Model> for Case {
@@ -173,6 +233,10 @@ impl TryFrom<row::Model> for Case {
             closed_at: row.closed_at.map(timestamp).transpose()?,
             correlation: CorrelationId::from(row.correlation),
             event: texts::id(&row.event_id)?,
+            detector: row.detector,
+            sensor_type: row.sensor_type.as_deref().map(texts::named).transpose()?,
+            acknowledged: row.acknowledgement.as_deref().map(texts::parsed).transpose()?,
+            shelved: row.shelf.as_deref().map(texts::parsed).transpose()?,
         })
     }
 }
@@ -188,6 +252,10 @@ pub struct Filter {
     pub asset: Option<AssetId>,
     /// Those of one failure mode.
     pub failure_mode: Option<FailureMode>,
+    /// Those that somebody has seen, or those that nobody has.
+    pub acknowledged: Option<bool>,
+    /// Those on the shelf, or those that are not.
+    pub shelved: Option<bool>,
 }
 
 /// Where a page ended. Opaque to clients: print it, hand it back.
@@ -274,12 +342,16 @@ fn chosen(filter: &Filter) -> sea_orm::Select<row::Entity> {
     let mode = filter.failure_mode.as_ref();
     row::Entity::find()
         .apply_if(filter.state, |rows, state| rows.filter(row::Column::State.eq(state.as_str())))
-        .apply_if(filter.open, |rows, open| {
-            let closed_at = row::Column::ClosedAt;
-            rows.filter(if open { closed_at.is_null() } else { closed_at.is_not_null() })
-        })
+        .apply_if(filter.open, |rows, open| rows.filter(set(row::Column::ClosedAt, !open)))
+        .apply_if(filter.acknowledged, |rows, acknowledged| rows.filter(set(row::Column::AcknowledgedAt, acknowledged)))
+        .apply_if(filter.shelved, |rows, shelved| rows.filter(set(row::Column::ShelvedUntil, shelved)))
         .apply_if(filter.asset.as_ref(), |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
         .apply_if(mode, |rows, mode| rows.filter(row::Column::FailureMode.eq(mode.0.as_str())))
+}
+
+/// Whether `column` holds anything.
+fn set(column: row::Column, set: bool) -> sea_orm::sea_query::SimpleExpr {
+    if set { column.is_not_null() } else { column.is_null() }
 }
 
 /// One case.
@@ -336,7 +408,8 @@ pub(crate) async fn of_mode(
     except: CaseId,
     limit: usize,
 ) -> Result<Vec<Case>, StoreError> {
-    let judged = [State::Approved, State::Declined, State::Scheduled, State::Closed].map(State::as_str);
+    let judged =
+        [State::Approved, State::Declined, State::Scheduled, State::InProgress, State::Closed].map(State::as_str);
     let rows = row::Entity::find()
         .filter(row::Column::FailureMode.eq(mode.0.as_str()))
         .filter(row::Column::Id.ne(except.to_string()))
@@ -373,6 +446,12 @@ pub(crate) async fn opened(tx: &impl ConnectionTrait, event: &NewEvent, opened: 
         closed_at: None,
         correlation: event.correlation.as_str().to_owned(),
         event_id: event.id.to_string(),
+        detector: opened.detector.clone(),
+        sensor_type: opened.sensor_type.map(|kind| kind.as_str().to_owned()),
+        acknowledged_at: None,
+        acknowledgement: None,
+        shelved_until: None,
+        shelf: None,
     };
     row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
@@ -396,11 +475,79 @@ pub(crate) async fn closed(tx: &impl ConnectionTrait, event: &NewEvent, closed: 
         .col_expr(row::Column::Resolution, Expr::value(closed.resolution.as_str()))
         .col_expr(row::Column::ResolutionReason, Expr::value(closed.reason.as_str()))
         .col_expr(row::Column::ClosedAt, Expr::value(micros(event.at)))
+        .col_expr(row::Column::ShelvedUntil, Expr::value(None::<i64>))
+        .col_expr(row::Column::Shelf, Expr::value(None::<String>))
         .filter(row::Column::Id.eq(closed.case.to_string()))
         .filter(row::Column::ClosedAt.is_null())
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Somebody has seen a case.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when somebody had before.
+pub(crate) async fn acknowledged(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    Acknowledged { case, by, reason }: &Acknowledged,
+) -> Result<(), DbErr> {
+    let seen = Acknowledgement { at: event.at, by: by.clone(), reason: reason.clone() };
+    let done = row::Entity::update_many()
+        .col_expr(row::Column::AcknowledgedAt, Expr::value(micros(event.at)))
+        .col_expr(row::Column::Acknowledgement, Expr::value(texts::json(&seen)?))
+        .filter(row::Column::Id.eq(case.to_string()))
+        .filter(row::Column::AcknowledgedAt.is_null())
+        .exec(tx)
+        .await?;
+    one(done.rows_affected, *case)
+}
+
+/// Somebody put a case aside.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when it is not open, or on the shelf already.
+pub(crate) async fn shelved(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    Shelved { case, by, reason, until }: &Shelved,
+) -> Result<(), DbErr> {
+    let shelf = Shelf { at: event.at, by: by.clone(), reason: reason.clone(), until: *until };
+    let done = row::Entity::update_many()
+        .col_expr(row::Column::ShelvedUntil, Expr::value(micros(*until)))
+        .col_expr(row::Column::Shelf, Expr::value(texts::json(&shelf)?))
+        .filter(row::Column::Id.eq(case.to_string()))
+        .filter(row::Column::ClosedAt.is_null())
+        .filter(row::Column::ShelvedUntil.is_null())
+        .exec(tx)
+        .await?;
+    one(done.rows_affected, *case)
+}
+
+/// A case is back from the shelf.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when a person takes back what is not there. The end of its time may come too late.
+pub(crate) async fn unshelved(tx: &impl ConnectionTrait, Unshelved { case, by, .. }: &Unshelved) -> Result<(), DbErr> {
+    let done = row::Entity::update_many()
+        .col_expr(row::Column::ShelvedUntil, Expr::value(None::<i64>))
+        .col_expr(row::Column::Shelf, Expr::value(None::<String>))
+        .filter(row::Column::Id.eq(case.to_string()))
+        .filter(row::Column::ShelvedUntil.is_not_null())
+        .exec(tx)
+        .await?;
+    match by {
+        By::Person(_) => one(done.rows_affected, *case),
+        By::Policy | By::Expiry => Ok(()),
+    }
+}
+
+fn one(n_rows: u64, case: CaseId) -> Result<(), DbErr> {
+    if n_rows == 1 { Ok(()) } else { Err(DbErr::Custom(format!("case {case} does not stand so"))) }
 }
 
 /// A case came further, unless it is beyond `state` already.
@@ -436,7 +583,7 @@ mod tests {
     use super::*;
     use crate::story::{
         Story, anomaly, case, completed, declined, hot, opened, predicted, proposal, required, scheduled, second,
-        validated,
+        started, validated,
     };
     use domain::Event;
     use domain::decision::{Approved, By};
@@ -516,7 +663,8 @@ mod tests {
             (approved(), State::Approved),
             (Event::MaintenanceScheduled(scheduled(1, Some(1), "tech-1", 100, 200)), State::Scheduled),
             (approved(), State::Scheduled),
-            (completed(1, Some(case(1)), 180, true), State::Scheduled),
+            (started(1, Some(case(1))), State::InProgress),
+            (completed(1, Some(case(1)), 180, true), State::InProgress),
             (
                 Event::CaseClosed(Closed {
                     case: case(1),
@@ -534,7 +682,39 @@ mod tests {
             assert_eq!(known.state, state, "after {name}");
         }
         let known = get(&story.history, case(1)).await?.expect("it was opened");
-        assert_eq!((known.resolution, known.closed_at), (Some(Resolution::Repaired), Some(second(10))));
+        assert_eq!((known.resolution, known.closed_at), (Some(Resolution::Repaired), Some(second(11))));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_case_is_seen_once_and_shelved_until_it_is_taken_back() -> Outcome {
+        let mut story = Story::begin().await?;
+        story.open(0, 1, "pump-1").await?;
+        let seen = || Event::CaseAcknowledged(Acknowledged { case: case(1), by: "ana".to_owned(), reason: None });
+        story.tell(1, None, seen()).await?;
+        assert!(story.tell(2, None, seen()).await.is_err(), "it was seen before");
+        let shelved = || {
+            let (by, reason) = ("ana".to_owned(), "parts on the way".to_owned());
+            Event::CaseShelved(Shelved { case: case(1), by, reason, until: second(100) })
+        };
+        let back = |by| Event::CaseUnshelved(Unshelved { case: case(1), by, reason: String::new() });
+        assert!(story.tell(3, None, back(By::Person("bia".to_owned()))).await.is_err(), "it is not on the shelf");
+        story.tell(3, None, shelved()).await?;
+        assert!(story.tell(4, None, shelved()).await.is_err(), "it is there already");
+        let filter = Filter { shelved: Some(true), acknowledged: Some(true), ..Filter::default() };
+        let page = list(&story.history, &filter, None, 10).await?;
+        let [known] = &page.cases[..] else { panic!("{page:?}") };
+        assert_eq!(known.shelved.as_ref().map(|shelf| (shelf.at, shelf.until)), Some((second(3), second(100))));
+        assert_eq!(known.acknowledged.as_ref().map(|seen| (seen.at, seen.by.as_str())), Some((second(1), "ana")));
+        // Its time may be over just after somebody took it back.
+        for by in [By::Person("bia".to_owned()), By::Expiry] {
+            story.tell(5, None, back(by)).await?;
+        }
+        assert_eq!(count(&story.history, &Filter { shelved: Some(false), ..Filter::default() }).await?, 1);
+        // What ended is on no shelf.
+        story.tell(6, None, shelved()).await?;
+        story.close(7, 1).await?;
+        assert!(!get(&story.history, case(1)).await?.expect("it was opened").standing().shelved);
         Ok(())
     }
 

@@ -3,9 +3,9 @@
 use crate::cases::Case;
 use crate::instants::{micros, timestamp};
 use crate::unit::NewEvent;
-use crate::{History, StoreError, cases, sensors, work_orders};
+use crate::{History, StoreError, cases, sensors, texts, work_orders};
 use domain::case::FailureMode;
-use domain::model::FeedbackLearned;
+use domain::model::{DetectorRated, FeedbackLearned};
 use domain::reading::SensorType;
 use domain::work_order::Completed;
 use domain::{CaseId, SensorId, Timestamp};
@@ -28,6 +28,28 @@ mod row {
         pub confirmed: i64,
         pub dismissed: i64,
         pub precision: f64,
+        pub at: i64,
+        pub record: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod rating_row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "detector_ratings")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub detector: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub sensor_type: String,
+        pub precision: f64,
+        pub record: String,
         pub at: i64,
     }
 
@@ -60,9 +82,68 @@ impl TryFrom<row::Model> for Lesson {
                 confirmed: count(row.confirmed)?,
                 dismissed: count(row.dismissed)?,
                 precision: row.precision,
+                record: row.record.as_deref().map(texts::parsed).transpose()?,
             },
         })
     }
+}
+
+/// What alarms of one detector on one type of sensor are worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rating {
+    /// When it was learnt (receive time).
+    pub at: Timestamp,
+    /// What was learnt.
+    #[serde(flatten)]
+    pub rated: DetectorRated,
+}
+
+impl TryFrom<rating_row::Model> for Rating {
+    type Error = StoreError;
+
+    fn try_from(row: rating_row::Model) -> Result<Self, StoreError> {
+        Ok(Self {
+            at: timestamp(row.at)?,
+            rated: DetectorRated {
+                detector: row.detector,
+                sensor_type: texts::named(&row.sensor_type)?,
+                precision: row.precision,
+                record: texts::parsed(&row.record)?,
+            },
+        })
+    }
+}
+
+/// What each detector's alarms are worth, by type of sensor.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn ratings(history: &History, limit: usize) -> Result<Vec<Rating>, StoreError> {
+    let rows = rating_row::Entity::find()
+        .order_by_asc(rating_row::Column::Detector)
+        .order_by_asc(rating_row::Column::SensorType)
+        .limit(limit as u64)
+        .all(history.db())
+        .await?;
+    rows.into_iter().map(Rating::try_from).collect()
+}
+
+/// A detector's alarms on one type of sensor turned out to be worth more, or less.
+pub(crate) async fn rated(tx: &impl ConnectionTrait, event: &NewEvent, rated: &DetectorRated) -> Result<(), DbErr> {
+    use rating_row::Column;
+    let row = rating_row::Model {
+        detector: rated.detector.clone(),
+        sensor_type: rated.sensor_type.as_str().to_owned(),
+        precision: rated.precision,
+        record: texts::json(&rated.record)?,
+        at: micros(event.at),
+    };
+    let newest = OnConflict::columns([Column::Detector, Column::SensorType])
+        .update_columns([Column::Precision, Column::Record, Column::At])
+        .to_owned();
+    rating_row::Entity::insert(row.into_active_model()).on_conflict(newest).exec_without_returning(tx).await?;
+    Ok(())
 }
 
 /// The newest lesson of each kind of alarm, newest first.
@@ -151,6 +232,7 @@ pub(crate) async fn learned(
         dismissed: i64::from(learned.dismissed),
         precision: learned.precision,
         at: micros(event.at),
+        record: learned.record.map(|record| texts::json(&record)).transpose()?,
     };
     row::Entity::insert(row.into_active_model())
         .on_conflict(
@@ -160,6 +242,7 @@ pub(crate) async fn learned(
                     row::Column::Dismissed,
                     row::Column::Precision,
                     row::Column::At,
+                    row::Column::Record,
                 ])
                 .to_owned(),
         )
@@ -171,7 +254,7 @@ pub(crate) async fn learned(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::{Story, case, completed, hot, opened, scheduled, second};
+    use crate::story::{Story, case, completed, hot, opened, scheduled, second, started};
     use domain::Event;
     use domain::case::Opened;
 
@@ -186,6 +269,7 @@ mod tests {
             confirmed,
             dismissed: 1,
             precision: 0.75,
+            record: None,
         };
         for confirmed in [1, 2] {
             story.tell(confirmed.into(), None, Event::FeedbackLearned(lesson(confirmed))).await?;
@@ -213,6 +297,7 @@ mod tests {
             story.open(at, id, asset).await?;
             if id == 1 {
                 story.tell(at, None, Event::MaintenanceScheduled(scheduled(1, Some(1), "tech-1", 100, 200))).await?;
+                story.tell(at, None, started(1, Some(case(1)))).await?;
                 story.tell(at, None, completed(1, Some(case(1)), 180, true)).await?;
             }
             story.close(at + 5, id).await?;

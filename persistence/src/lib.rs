@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod anomalies;
+pub mod assets;
 pub mod cases;
 mod checkpoints;
 pub mod consumers;

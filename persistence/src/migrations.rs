@@ -3,6 +3,7 @@
 //! **Invariant**: a step that was ever released is never changed; a correction is a new step.
 
 mod m2026_11_21_initial;
+mod m2026_11_22_plant;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -11,7 +12,7 @@ struct Steps;
 
 impl MigratorTrait for Steps {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m2026_11_21_initial::Initial)]
+        vec![Box::new(m2026_11_21_initial::Initial), Box::new(m2026_11_22_plant::Plant)]
     }
 }
 

@@ -6,9 +6,10 @@ use crate::cases::State;
 use crate::decisions::RequestState;
 use crate::unit::NewEvent;
 use crate::{
-    anomalies, cases, decisions, drift, knowledge, maintenance_log, models, notifications, predictions, reports,
-    work_orders,
+    anomalies, assets, cases, decisions, drift, knowledge, maintenance_log, models, notifications, predictions,
+    reports, sensors, technicians, work_orders,
 };
+use domain::work_order::{Cancelled, Held, Started, Step};
 use domain::{CaseId, Event};
 use sea_orm::{ConnectionTrait, DbErr};
 
@@ -23,6 +24,8 @@ pub(crate) fn has(event: &Event) -> bool {
             | Event::TimerDue { .. }
             | Event::GoldenPathStarted { .. }
             | Event::AgentControlled { .. }
+            | Event::PlantImported(_)
+            | Event::SiteDeclared { .. }
     )
 }
 
@@ -57,12 +60,38 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, event: &NewEvent) -> Result
             if let Some(request) = &approved.request {
                 decisions::settled(tx, event, request, RequestState::Approved).await?;
             }
+            if let Some(case) = approved.proposal.case {
+                decisions::supersede(tx, event, case).await?;
+            }
         }
         Event::MaintenanceDeclined(declined) => {
             decisions::settled(tx, event, &declined.request, RequestState::Declined).await?;
         }
         Event::MaintenanceScheduled(order) => work_orders::scheduled(tx, event, order).await?,
-        Event::MaintenanceCompleted(completed) => work_orders::completed(tx, completed).await?,
+        Event::WorkOrderStarted(Started { work_order, by, reason, .. }) => {
+            work_orders::moved(tx, event, *work_order, Step::Start, (by, reason.as_deref())).await?;
+        }
+        Event::WorkOrderHeld(Held { work_order, by, reason, .. }) => {
+            work_orders::moved(tx, event, *work_order, Step::Hold, (by, Some(reason))).await?;
+        }
+        Event::WorkOrderCancelled(Cancelled { work_order, by, reason, .. }) => {
+            work_orders::moved(tx, event, *work_order, Step::Cancel, (by, Some(reason))).await?;
+        }
+        Event::MaintenanceCompleted(completed) => work_orders::completed(tx, event, completed).await?,
+        Event::RepairVerified(verified) => {
+            let said = (verified.by.as_str(), verified.reason.as_deref());
+            work_orders::moved(tx, event, verified.work_order, Step::Verify, said).await?;
+            sensors::baseline_began(tx, event, &verified.sensors).await?;
+        }
+        Event::CaseAcknowledged(acknowledged) => cases::acknowledged(tx, event, acknowledged).await?,
+        Event::CaseShelved(shelved) => cases::shelved(tx, event, shelved).await?,
+        Event::CaseUnshelved(unshelved) => cases::unshelved(tx, unshelved).await?,
+        Event::DetectorRated(rated) => knowledge::rated(tx, event, rated).await?,
+        Event::AssetDeclared { asset, .. } => assets::declared(tx, event, asset).await?,
+        Event::AssetMaintenanceBegan(began) => assets::maintenance_began(tx, event, began).await?,
+        Event::AssetMaintenanceEnded(ended) => assets::maintenance_ended(tx, ended).await?,
+        Event::TechnicianDeclared { technician, .. } => technicians::declared(tx, technician).await?,
+        Event::TechnicianRemoved { technician, .. } => technicians::removed(tx, technician).await?,
         Event::LogEntryWritten(entry) => maintenance_log::written(tx, event, entry).await?,
         Event::NotificationRequested(message) => notifications::requested(tx, event, message, case).await?,
         Event::NotificationSent(sent) => notifications::sent(tx, event, sent).await?,
@@ -74,15 +103,19 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, event: &NewEvent) -> Result
         Event::ModelRejected(refused) => models::rejected(tx, event, refused).await?,
         Event::ReportRequested(requested) => reports::requested(tx, event, requested).await?,
         Event::ReportGenerated(generated) => reports::generated(tx, event, generated).await?,
-        // Leaves its trace in the case's story only.
-        Event::SchedulingFailed(_) => {}
+        // Leave their trace in the case's story only.
+        Event::SchedulingFailed(_) | Event::ApprovalWithdrawn(_) | Event::FeedbackReceived(_) => {}
+        // The writer registers the sensor, which gives it its number.
+        Event::SensorDeclared { .. } => {}
         Event::ReadingsAccepted(_)
         | Event::ReadingsRejected(_)
         | Event::TrainingRequested(_)
         | Event::TrainingFailed(_)
         | Event::TimerDue { .. }
         | Event::GoldenPathStarted { .. }
-        | Event::AgentControlled { .. } => {}
+        | Event::AgentControlled { .. }
+        | Event::PlantImported(_)
+        | Event::SiteDeclared { .. } => {}
     }
     match case {
         Some(case) => follow(tx, event, case).await,
@@ -113,6 +146,8 @@ fn reached(event: &Event) -> Option<State> {
         Event::MaintenanceApproved(_) => Some(State::Approved),
         Event::MaintenanceDeclined(_) => Some(State::Declined),
         Event::MaintenanceScheduled(_) => Some(State::Scheduled),
+        Event::WorkOrderStarted(_) => Some(State::InProgress),
+        Event::WorkOrderCancelled(_) => Some(State::Open),
         _ => None,
     }
 }
@@ -132,13 +167,23 @@ async fn concerned(tx: &impl ConnectionTrait, event: &NewEvent) -> Result<Option
         Event::MaintenanceScheduled(order) => Ok(order.proposal.case),
         Event::SchedulingFailed(failed) => Ok(failed.proposal.case),
         Event::MaintenanceCompleted(completed) => Ok(completed.case),
+        Event::WorkOrderStarted(started) => Ok(started.case),
+        Event::WorkOrderHeld(held) => Ok(held.case),
+        Event::WorkOrderCancelled(cancelled) => Ok(cancelled.case),
+        Event::RepairVerified(verified) => Ok(verified.case),
+        Event::ApprovalWithdrawn(withdrawn) => Ok(withdrawn.proposal.case),
+        Event::CaseAcknowledged(acknowledged) => Ok(Some(acknowledged.case)),
+        Event::CaseShelved(shelved) => Ok(Some(shelved.case)),
+        Event::CaseUnshelved(unshelved) => Ok(Some(unshelved.case)),
+        Event::FeedbackReceived(feedback) => Ok(Some(feedback.case)),
         Event::LogEntryWritten(entry) => Ok(entry.case),
         Event::DecisionReceived(received) => decisions::case_of(tx, &received.request).await,
         Event::DecisionExpired(expired) => decisions::case_of(tx, &expired.request).await,
         Event::NotificationRequested(_)
         | Event::NotificationSent(_)
         | Event::NotificationFailed(_)
-        | Event::FeedbackLearned(_) => match event.cause {
+        | Event::FeedbackLearned(_)
+        | Event::DetectorRated(_) => match event.cause {
             Some(cause) => cases::of_event(tx, cause).await,
             None => Ok(None),
         },

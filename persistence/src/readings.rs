@@ -311,7 +311,10 @@ mod tests {
         let all = sensors::list(&story.history, 10, 0).await?;
         let names: Vec<&str> = all.iter().map(|summary| summary.sensor.id.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!((all[0].reading_count, all[0].first_reading, all[0].last_reading), (3, second(0), second(40)));
+        assert_eq!(
+            (all[0].reading_count, all[0].first_reading, all[0].last_reading),
+            (3, Some(second(0)), Some(second(40)))
+        );
         assert_eq!(sensors::list(&story.history, 10, 1).await?.len(), 1);
         assert_eq!(sensors::of_asset(&story.history, &"pump-1".into(), 10).await?.len(), 2);
         assert_eq!(sensors::get(&story.history, &"c".into()).await?, None);

@@ -1,6 +1,6 @@
-//! Every sensor that ever sent a reading, in memory: number and description by name and by number.
+//! Every sensor that was declared or ever sent a reading, in memory: number and description by name and by number.
 //!
-//! It holds committed sensors only. A sensor's first description wins.
+//! It holds committed sensors only. What the plant declares of a sensor wins, and then its first reading.
 
 use crate::{StoreError, sql};
 use domain::reading::{Sensor, SensorType};
@@ -60,7 +60,7 @@ impl Registry {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds sensors that were committed.
+    /// Adds sensors that were committed, in place of what was known of them.
     pub(crate) fn add(&self, sensors: impl IntoIterator<Item = Registered>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for registered in sensors {

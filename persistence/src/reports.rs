@@ -498,7 +498,7 @@ pub(crate) async fn generated(tx: &impl ConnectionTrait, event: &NewEvent, made:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::{Story, anomaly, case, completed, scheduled, second, validated};
+    use crate::story::{Story, anomaly, case, completed, scheduled, second, started, validated};
     use domain::Event;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -585,6 +585,7 @@ mod tests {
         for order in orders {
             story.tell(0, None, Event::MaintenanceScheduled(order)).await?;
         }
+        story.tell(8_000, None, started(1, Some(case(1)))).await?;
         story.tell(9_000, None, completed(1, Some(case(1)), 9_000, true)).await?;
         let counts = maintenance_counts(&story.history, second(0), second(DAY)).await?;
         assert_eq!((counts.total, counts.completed, counts.pending, counts.overdue), (3, 1, 2, 1));

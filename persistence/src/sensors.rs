@@ -1,10 +1,16 @@
-//! Sensors as they registered themselves, and how much they sent.
+//! Sensors as the plant declares them or as they registered themselves, and how much they sent.
 
-use crate::instants::timestamp;
+use crate::instants::{micros, timestamp};
+use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
+use domain::asset::Declared;
+use domain::case::FailureMode;
 use domain::reading::{Sensor, SensorType};
 use domain::{AssetId, SensorId, Timestamp};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,6 +32,10 @@ mod row {
         pub first_at: i64,
         pub last_at: i64,
         pub reading_count: i64,
+        pub declared_at: Option<i64>,
+        pub failure_mode: Option<String>,
+        pub baseline_at: Option<i64>,
+        pub baseline_count: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -43,19 +53,33 @@ pub struct Summary {
     /// How many of its readings were stored.
     pub reading_count: u64,
     /// Source time of the oldest one.
-    pub first_reading: Timestamp,
+    pub first_reading: Option<Timestamp>,
     /// Source time of the newest one.
-    pub last_reading: Timestamp,
+    pub last_reading: Option<Timestamp>,
+    /// When the plant declared it; one that never was described itself with its first reading.
+    pub declared_at: Option<Timestamp>,
+    /// How its asset fails when it is abnormal, as declared.
+    pub failure_mode: Option<FailureMode>,
+    /// When its baseline began anew, after a repair.
+    pub baseline_at: Option<Timestamp>,
+    /// Readings since its baseline began.
+    pub baseline_readings: u64,
 }
 
 impl TryFrom<row::Model> for Summary {
     type Error = StoreError;
 
     fn try_from(row: row::Model) -> Result<Self, StoreError> {
+        let sent = 0 < row.reading_count;
+        let since = row.reading_count - row.baseline_count.unwrap_or(0);
         Ok(Self {
             reading_count: row.reading_count.unsigned_abs(),
-            first_reading: timestamp(row.first_at)?,
-            last_reading: timestamp(row.last_at)?,
+            first_reading: sent.then(|| timestamp(row.first_at)).transpose()?,
+            last_reading: sent.then(|| timestamp(row.last_at)).transpose()?,
+            declared_at: row.declared_at.map(timestamp).transpose()?,
+            failure_mode: row.failure_mode.clone().map(FailureMode),
+            baseline_at: row.baseline_at.map(timestamp).transpose()?,
+            baseline_readings: since.max(0).unsigned_abs(),
             sensor: described(row)?,
         })
     }
@@ -72,13 +96,14 @@ fn described(row: row::Model) -> Result<Sensor, StoreError> {
     })
 }
 
-/// Sensors in the order of their names.
+/// Sensors that sent something, in the order of their names.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<Summary>, StoreError> {
     let rows = row::Entity::find()
+        .filter(row::Column::ReadingCount.gt(0))
         .order_by_asc(row::Column::Id)
         .limit(limit as u64)
         .offset(offset as u64)
@@ -87,7 +112,7 @@ pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<
     rows.into_iter().map(Summary::try_from).collect()
 }
 
-/// One sensor, if it ever sent anything.
+/// One sensor, if it was declared or ever sent anything.
 ///
 /// # Errors
 ///
@@ -107,6 +132,20 @@ pub async fn of_asset(history: &History, asset: &AssetId, limit: usize) -> Resul
         .filter(row::Column::Asset.eq(asset.as_str()))
         .order_by_asc(row::Column::Id)
         .limit(limit as u64)
+        .all(history.db())
+        .await?;
+    rows.into_iter().map(Summary::try_from).collect()
+}
+
+/// The sensors of all of `assets`, in the order of their names.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn of_assets(history: &History, assets: &[AssetId]) -> Result<Vec<Summary>, StoreError> {
+    let rows = row::Entity::find()
+        .filter(row::Column::Asset.is_in(assets.iter().map(AssetId::as_str)))
+        .order_by_asc(row::Column::Id)
         .all(history.db())
         .await?;
     rows.into_iter().map(Summary::try_from).collect()
@@ -146,12 +185,68 @@ pub(crate) struct Numbered {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub(crate) async fn numbered(history: &History, sensor: &SensorId) -> Result<Option<Numbered>, StoreError> {
-    let row = row::Entity::find().filter(row::Column::Id.eq(sensor.as_str())).one(history.db()).await?;
+    let sent = row::Column::ReadingCount.gt(0);
+    let row = row::Entity::find().filter(row::Column::Id.eq(sensor.as_str())).filter(sent).one(history.db()).await?;
     row.map(|row| {
         let (no, first_at, last_at) = (row.no, row.first_at, row.last_at);
         Ok(Numbered { no, sensor: Arc::new(described(row)?), first_at, last_at })
     })
     .transpose()
+}
+
+/// The plant declares the sensor of that number. One that sent nothing yet gets its row.
+pub(crate) async fn declared(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    no: i32,
+    Declared { sensor, failure_mode }: &Declared,
+) -> Result<(), DbErr> {
+    use row::Column;
+    let row = row::Model {
+        no,
+        id: sensor.id.as_str().to_owned(),
+        asset: sensor.asset.as_str().to_owned(),
+        sensor_type: sensor.sensor_type.as_str().to_owned(),
+        unit: sensor.unit.clone(),
+        limit_high: sensor.limit_high,
+        limit_low: sensor.limit_low,
+        // Any reading is earlier than the one and later than the other.
+        first_at: i64::MAX,
+        last_at: i64::MIN,
+        reading_count: 0,
+        declared_at: Some(micros(event.at)),
+        failure_mode: failure_mode.as_ref().map(|mode| mode.0.clone()),
+        baseline_at: None,
+        baseline_count: None,
+    };
+    let described = OnConflict::column(Column::No)
+        .update_columns([
+            Column::Asset,
+            Column::SensorType,
+            Column::Unit,
+            Column::LimitHigh,
+            Column::LimitLow,
+            Column::DeclaredAt,
+            Column::FailureMode,
+        ])
+        .to_owned();
+    row::Entity::insert(row.into_active_model()).on_conflict(described).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// What `sensors` measure from now on is a new normal.
+pub(crate) async fn baseline_began(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    sensors: &[SensorId],
+) -> Result<(), DbErr> {
+    row::Entity::update_many()
+        .col_expr(row::Column::BaselineAt, Expr::value(micros(event.at)))
+        .col_expr(row::Column::BaselineCount, Expr::col(row::Column::ReadingCount))
+        .filter(row::Column::Id.is_in(sensors.iter().map(SensorId::as_str)))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// The sensors of those numbers.

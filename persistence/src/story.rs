@@ -10,7 +10,7 @@ use domain::case::{Closed, FailureMode, Opened, Priority, Resolution};
 use domain::decision::{By, Declined, Meaning, OnExpiry, Proposal, Received, Required};
 use domain::prediction::{Outlook, Prediction, RemainingHours};
 use domain::reading::SensorType;
-use domain::work_order::{Completed, Scheduled};
+use domain::work_order::{Completed, Scheduled, Started};
 use domain::{CaseId, CorrelationId, Event, EventId, ReadingNo, Timestamp, WorkOrderId};
 use sea_orm::{DbErr, TransactionTrait, Value};
 use std::borrow::Cow;
@@ -126,6 +126,8 @@ pub(crate) fn opened(at: i64, id: u128, asset: &str) -> Opened {
         reason: "three credible anomalies in a row".to_owned(),
         evidence: Vec::new(),
         recurrence_of: None,
+        detector: Some("stream 1".to_owned()),
+        sensor_type: Some(SensorType::Temperature),
     }
 }
 
@@ -259,5 +261,18 @@ pub(crate) fn completed(id: u128, case: Option<CaseId>, at: i64, fault_found: bo
         duration_hours: Some(1.5),
         fault_found,
         notes: "fan replaced".to_owned(),
+        close_out: None,
+        by: None,
+    })
+}
+
+/// The beginning of its work.
+pub(crate) fn started(id: u128, case: Option<CaseId>) -> Event {
+    Event::WorkOrderStarted(Started {
+        work_order: order(id),
+        case,
+        asset: "pump-1".into(),
+        by: "shift".to_owned(),
+        reason: None,
     })
 }

@@ -38,7 +38,7 @@ impl TryFrom<row::Model> for Technician {
             name: row.name,
             skills: texts::parsed(&row.skills)?,
             experience_years: row.experience_years,
-            shift: texts::parsed(&row.shift)?,
+            shifts: texts::parsed(&row.shift)?,
             example: row.example,
         })
     }
@@ -63,14 +63,17 @@ pub async fn get(history: &History, id: &TechnicianId) -> Result<Option<Technici
     row::Entity::find_by_id(id.as_str()).one(history.db()).await?.map(Technician::try_from).transpose()
 }
 
-/// Adds a technician, or replaces the one with that id.
-pub(crate) async fn put(tx: &impl ConnectionTrait, technician: &Technician) -> Result<(), DbErr> {
+/// A technician was described. The first one who stands for somebody replaces the examples.
+pub(crate) async fn declared(tx: &impl ConnectionTrait, technician: &Technician) -> Result<(), DbErr> {
+    if !technician.example {
+        row::Entity::delete_many().filter(row::Column::Example.eq(true)).exec(tx).await?;
+    }
     let row = row::Model {
         id: technician.id.as_str().to_owned(),
         name: technician.name.clone(),
         skills: texts::json(&technician.skills)?,
         experience_years: technician.experience_years,
-        shift: texts::json(&technician.shift)?,
+        shift: texts::json(&technician.shifts)?,
         example: technician.example,
     };
     row::Entity::insert(row.into_active_model())
@@ -90,8 +93,51 @@ pub(crate) async fn put(tx: &impl ConnectionTrait, technician: &Technician) -> R
     Ok(())
 }
 
-/// Removes those that stand for nobody.
-pub(crate) async fn remove_examples(tx: &impl ConnectionTrait) -> Result<(), DbErr> {
-    row::Entity::delete_many().filter(row::Column::Example.eq(true)).exec(tx).await?;
-    Ok(())
+/// A technician is not sent any more.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when nobody is called so.
+pub(crate) async fn removed(tx: &impl ConnectionTrait, id: &TechnicianId) -> Result<(), DbErr> {
+    let done = row::Entity::delete_by_id(id.as_str()).exec(tx).await?;
+    if done.rows_affected == 1 { Ok(()) } else { Err(DbErr::Custom(format!("there is no technician {id}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Story;
+    use domain::Event;
+    use domain::asset::Shift;
+
+    #[tokio::test]
+    async fn the_first_technician_of_ones_own_replaces_the_examples() -> Result<(), Box<dyn std::error::Error>> {
+        let mut story = Story::begin().await?;
+        let technician = |id: &str, years, example| Technician {
+            id: id.into(),
+            name: "Ana".to_owned(),
+            skills: vec!["electrical".to_owned()],
+            experience_years: years,
+            shifts: vec![Shift {
+                weekdays: vec![1, 2, 3],
+                from: "08:00".parse().expect("a time"),
+                to: "17:00".parse().expect("a time"),
+            }],
+            example,
+        };
+        let declared = |technician| Event::TechnicianDeclared { technician, by: "console".to_owned() };
+        for id in ["e-1", "e-2"] {
+            story.tell(0, None, declared(technician(id, 1.0, true))).await?;
+        }
+        assert_eq!(list(&story.history, 10).await?.len(), 2);
+        for years in [2.0, 3.0] {
+            story.tell(1, None, declared(technician("t-1", years, false))).await?;
+        }
+        assert_eq!(list(&story.history, 10).await?, [technician("t-1", 3.0, false)]);
+        assert_eq!(get(&story.history, &"e-1".into()).await?, None);
+        let removed = || Event::TechnicianRemoved { technician: "t-1".into(), by: "console".to_owned() };
+        story.tell(2, None, removed()).await?;
+        assert!(story.tell(3, None, removed()).await.is_err());
+        Ok(())
+    }
 }

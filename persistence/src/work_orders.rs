@@ -6,7 +6,7 @@
 use crate::instants::{micros, timestamp};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
-use domain::work_order::{Completed, Scheduled, Slot};
+use domain::work_order::{Completed, Scheduled, Slot, State, Step};
 use domain::{AssetId, CaseId, CorrelationId, EventId, TechnicianId, Timestamp, WorkOrderId};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -40,32 +40,16 @@ mod row {
         pub correlation: String,
         pub created_at: i64,
         pub event_id: String,
+        pub started_at: Option<i64>,
+        pub held_at: Option<i64>,
+        pub held_micros: Option<i64>,
+        pub last_step: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
-}
-
-/// How far an order has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It is booked.
-    Scheduled,
-    /// It was done.
-    Completed,
-}
-
-impl State {
-    /// The name as it stands in JSON and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Completed => "completed",
-        }
-    }
 }
 
 /// An order.
@@ -78,12 +62,42 @@ pub struct WorkOrder {
     pub order: Scheduled,
     /// What came of it, once it was done.
     pub completion: Option<Completed>,
+    /// When work began, if it did.
+    pub started_at: Option<Timestamp>,
+    /// How long it rested so far, in hours, without a rest that goes on.
+    pub held_hours: f64,
+    /// When the rest began that goes on.
+    pub held_at: Option<Timestamp>,
+    /// Who moved it on last, and why.
+    pub last_step: Option<LastStep>,
     /// The request it came of.
     pub correlation: CorrelationId,
     /// When it was booked (receive time).
     pub created_at: Timestamp,
     /// The event that booked it.
     pub event: EventId,
+}
+
+/// Who moved an order on, when, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastStep {
+    /// When (receive time).
+    pub at: Timestamp,
+    /// The name of their key.
+    pub by: String,
+    /// In their words.
+    pub reason: Option<String>,
+}
+
+const MICROS_PER_HOUR: f64 = 3_600_000_000.0;
+
+impl WorkOrder {
+    /// Hours of work if it ends at `now`: since it began, without rests. `None` if it has not begun.
+    pub fn worked_hours(&self, now: Timestamp) -> Option<f64> {
+        let until = self.held_at.unwrap_or(now);
+        let hours = until.duration_since(self.started_at?).as_secs_f64() / 3_600.0;
+        Some((hours - self.held_hours).max(0.0))
+    }
 }
 
 impl TryFrom<row::Model> for WorkOrder {
@@ -94,6 +108,10 @@ impl TryFrom<row::Model> for WorkOrder {
             state: texts::named(&row.state)?,
             order: texts::parsed(&row.data)?,
             completion: row.completion.as_deref().map(texts::parsed).transpose()?,
+            started_at: row.started_at.map(timestamp).transpose()?,
+            held_hours: row.held_micros.unwrap_or(0) as f64 / MICROS_PER_HOUR,
+            held_at: row.held_at.map(timestamp).transpose()?,
+            last_step: row.last_step.as_deref().map(texts::parsed).transpose()?,
             correlation: CorrelationId::from(row.correlation),
             created_at: timestamp(row.created_at)?,
             event: texts::id(&row.event_id)?,
@@ -112,6 +130,10 @@ pub struct Filter {
     pub technician: Option<TechnicianId>,
     /// Those that came of one request.
     pub correlation: Option<CorrelationId>,
+    /// Those of one case.
+    pub case: Option<CaseId>,
+    /// Those that are not over.
+    pub open: bool,
 }
 
 /// Orders, the one booked last first.
@@ -127,6 +149,8 @@ pub async fn list(
 ) -> Result<Vec<WorkOrder>, StoreError> {
     let (technician, correlation) = (filter.technician.as_ref(), filter.correlation.as_ref());
     let rows = row::Entity::find()
+        .apply_if(filter.case, |rows, case| rows.filter(row::Column::CaseId.eq(case.to_string())))
+        .apply_if(filter.open.then_some(()), |rows, ()| rows.filter(is_open()))
         .apply_if(filter.state, |rows, state| rows.filter(row::Column::State.eq(state.as_str())))
         .apply_if(filter.asset.as_ref(), |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
         .apply_if(technician, |rows, technician| rows.filter(row::Column::Technician.eq(technician.as_str())))
@@ -167,7 +191,7 @@ pub async fn of_approval(history: &History, approval: EventId) -> Result<Option<
 pub async fn open_for(history: &History, asset: &AssetId, limit: usize) -> Result<Vec<WorkOrder>, StoreError> {
     let rows = row::Entity::find()
         .filter(row::Column::Asset.eq(asset.as_str()))
-        .filter(row::Column::State.eq(State::Scheduled.as_str()))
+        .filter(is_open())
         .order_by_asc(row::Column::StartAt)
         .limit(limit as u64)
         .all(history.db())
@@ -184,7 +208,7 @@ pub async fn bookings(history: &History, from: Timestamp, limit: usize) -> Resul
     let rows: Vec<(String, i64, i64)> = row::Entity::find()
         .select_only()
         .columns([row::Column::Technician, row::Column::StartAt, row::Column::EndAt])
-        .filter(row::Column::State.eq(State::Scheduled.as_str()))
+        .filter(is_open())
         .filter(row::Column::EndAt.gt(micros(from)))
         .order_by_asc(row::Column::StartAt)
         .order_by_asc(row::Column::Technician)
@@ -203,11 +227,16 @@ pub async fn bookings(history: &History, from: Timestamp, limit: usize) -> Resul
         .collect()
 }
 
+/// An order still takes its technician's time.
+fn is_open() -> sea_orm::sea_query::SimpleExpr {
+    row::Column::State.is_in(State::ALL.into_iter().filter(|state| state.is_open()).map(State::as_str))
+}
+
 /// A repair was booked.
 pub(crate) async fn scheduled(tx: &impl ConnectionTrait, event: &NewEvent, order: &Scheduled) -> Result<(), DbErr> {
     let overlapping = row::Entity::find()
         .filter(row::Column::Technician.eq(order.technician.as_str()))
-        .filter(row::Column::State.eq(State::Scheduled.as_str()))
+        .filter(is_open())
         .filter(row::Column::StartAt.lt(micros(order.end_at)))
         .filter(row::Column::EndAt.gt(micros(order.start_at)))
         .count(tx)
@@ -234,15 +263,57 @@ pub(crate) async fn scheduled(tx: &impl ConnectionTrait, event: &NewEvent, order
         correlation: event.correlation.as_str().to_owned(),
         created_at: micros(event.at),
         event_id: event.id.to_string(),
+        started_at: None,
+        held_at: None,
+        held_micros: None,
+        last_step: None,
     };
     row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
 }
 
-/// A repair was done.
-pub(crate) async fn completed(tx: &impl ConnectionTrait, completed: &Completed) -> Result<(), DbErr> {
+/// `by` takes `step` with an order, and says why.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when the order cannot take it as it is.
+pub(crate) async fn moved(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    id: WorkOrderId,
+    step: Step,
+    (by, reason): (&str, Option<&str>),
+) -> Result<(), DbErr> {
+    let now = micros(event.at);
+    let last = LastStep { at: event.at, by: by.to_owned(), reason: reason.map(str::to_owned) };
+    let order = row::Entity::find_by_id(id.to_string()).one(tx).await?;
+    let refused = |why: String| DbErr::Custom(format!("work order {id}: {why}"));
+    let order = order.ok_or_else(|| refused("there is none".to_owned()))?;
+    let state: State = texts::named(&order.state).map_err(|error| DbErr::Type(error.to_string()))?;
+    let next = state.after(step).map_err(|refusal| refused(refusal.to_string()))?;
+    let rested = order.held_at.map_or(0, |held_at| now - held_at) + order.held_micros.unwrap_or(0);
+    let held_at = (next == State::OnHold).then_some(now);
     row::Entity::update_many()
-        .col_expr(row::Column::State, Expr::value(State::Completed.as_str()))
+        .col_expr(row::Column::State, Expr::value(next.as_str()))
+        .col_expr(row::Column::LastStep, Expr::value(texts::json(&last)?))
+        .col_expr(row::Column::StartedAt, Expr::value(order.started_at.or((step == Step::Start).then_some(now))))
+        .col_expr(row::Column::HeldAt, Expr::value(held_at))
+        .col_expr(row::Column::HeldMicros, Expr::value(rested))
+        .filter(row::Column::Id.eq(id.to_string()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// A repair was done.
+///
+/// # Errors
+///
+/// [`DbErr::Custom`] when it had not begun.
+pub(crate) async fn completed(tx: &impl ConnectionTrait, event: &NewEvent, completed: &Completed) -> Result<(), DbErr> {
+    let by = completed.by.as_deref().unwrap_or(completed.technician.as_str());
+    moved(tx, event, completed.work_order, Step::Complete, (by, Some(&completed.notes))).await?;
+    row::Entity::update_many()
         .col_expr(row::Column::Completion, Expr::value(texts::json(completed)?))
         .col_expr(row::Column::CompletedAt, Expr::value(micros(completed.completed_at)))
         .filter(row::Column::Id.eq(completed.work_order.to_string()))
@@ -268,8 +339,9 @@ pub(crate) async fn completions(history: &History, cases: &[CaseId]) -> Result<H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::{Story, case, completed, order, scheduled, second};
+    use crate::story::{Story, case, completed, order, scheduled, second, started};
     use domain::Event;
+    use domain::work_order::{Cancelled, Held};
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -292,6 +364,8 @@ mod tests {
         book(&mut story, scheduled(4, Some(4), "tech-1", 50, 100)).await?;
         book(&mut story, scheduled(5, Some(5), "tech-2", 100, 200)).await?;
         // When the order is done, its time is free again.
+        story.tell(0, None, started(1, Some(case(1)))).await?;
+        assert!(book(&mut story, scheduled(6, Some(6), "tech-1", 150, 200)).await.is_err(), "it is under way");
         story.tell(0, None, completed(1, Some(case(1)), 150, true)).await?;
         book(&mut story, scheduled(6, Some(6), "tech-1", 150, 200)).await?;
         let booked = bookings(&story.history, second(101), 10).await?;
@@ -323,6 +397,8 @@ mod tests {
         let first = scheduled(1, Some(1), "tech-1", 100, 200);
         let event = story.tell(5, None, Event::MaintenanceScheduled(first.clone())).await?;
         story.tell(6, None, Event::MaintenanceScheduled(scheduled(2, None, "tech-2", 100, 200))).await?;
+        assert!(story.tell(90, None, completed(1, Some(case(1)), 180, false)).await.is_err(), "it has not begun");
+        story.tell(100, None, started(1, Some(case(1)))).await?;
         story.tell(190, None, completed(1, Some(case(1)), 180, false)).await?;
 
         let known = get(&story.history, order(1)).await?.expect("it was booked");
@@ -338,6 +414,44 @@ mod tests {
         assert_eq!(list(&story.history, &of("corr-2"), 10, 0).await?.len(), 0);
         let open = open_for(&story.history, &AssetId::from("pump-1"), 10).await?;
         assert_eq!(open.iter().map(|known| known.order.work_order).collect::<Vec<_>>(), [order(2)]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn work_rests_and_goes_on_and_is_timed_without_its_rests() -> Outcome {
+        let mut story = Story::begin().await?;
+        book(&mut story, scheduled(1, Some(1), "tech-1", 100, 200)).await?;
+        let held = || {
+            Event::WorkOrderHeld(Held {
+                work_order: order(1),
+                case: Some(case(1)),
+                asset: "pump-1".into(),
+                by: "shift".to_owned(),
+                reason: "no seal in stock".to_owned(),
+            })
+        };
+        assert!(story.tell(0, None, held()).await.is_err(), "it has not begun");
+        for (at, event) in [(0, started(1, Some(case(1)))), (3_600, held()), (9_000, started(1, Some(case(1))))] {
+            story.tell(at, None, event).await?;
+        }
+        let known = get(&story.history, order(1)).await?.expect("it was booked");
+        assert_eq!((known.state, known.started_at, known.held_hours), (State::InProgress, Some(second(0)), 1.5));
+        assert_eq!(known.worked_hours(second(10_800)), Some(1.5));
+        story.tell(10_000, None, held()).await?;
+        let known = get(&story.history, order(1)).await?.expect("it was booked");
+        assert_eq!(known.last_step.clone().and_then(|last| last.reason), Some("no seal in stock".to_owned()));
+        assert_eq!(known.worked_hours(second(99_999)), known.worked_hours(second(10_000)));
+        let called_off = Cancelled {
+            work_order: order(1),
+            case: Some(case(1)),
+            asset: "pump-1".into(),
+            by: "shift".to_owned(),
+            reason: "the pump is replaced".to_owned(),
+        };
+        story.tell(11_000, None, Event::WorkOrderCancelled(called_off)).await?;
+        assert_eq!(list(&story.history, &Filter { open: true, ..Filter::default() }, 10, 0).await?, []);
+        // The case and the technician's time are free again.
+        book(&mut story, scheduled(2, Some(1), "tech-1", 100, 200)).await?;
         Ok(())
     }
 }

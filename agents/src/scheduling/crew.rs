@@ -64,7 +64,7 @@ impl Crew {
                 name,
                 skills: skills.iter().map(|skill| skill.to_lowercase()).collect(),
                 experience_years,
-                shift: Shift { weekdays, from, to },
+                shifts: vec![Shift { weekdays, from, to }],
                 example,
             })
             .collect();

@@ -131,10 +131,13 @@ impl Scheduling {
                 && !taken.iter().any(|slot| slot.overlaps(&technician.id, start_at, end_at))
         };
         let mut free: Vec<Candidate<'a>> = Vec::new();
-        let mut day = self.on_site(now).date();
+        // A shift that began yesterday may go on into today.
+        let mut day = self.on_site(now - SignedDuration::from_hours(24)).date();
         let last_day = self.on_site(horizon).date();
         while day <= last_day && free.len() < limit {
-            if let Some((mut start_at, shift_end)) = self.shift(&technician.shift, day) {
+            let mut shifts: Vec<_> = technician.shifts.iter().filter_map(|shift| self.shift(shift, day)).collect();
+            shifts.sort();
+            for (mut start_at, shift_end) in shifts {
                 while start_at + duration <= shift_end && start_at < horizon && free.len() < limit {
                     let end_at = start_at + duration;
                     if free.last().is_none_or(|last| last.end_at <= start_at) && is_free(start_at, end_at) {
@@ -150,10 +153,14 @@ impl Scheduling {
     }
 
     /// Begin and end of the shift on `day`, if there is one.
-    fn shift(&self, Shift { weekdays, from, to }: &Shift, day: Date) -> Option<(Timestamp, Timestamp)> {
-        let instant = |time: Time| Some(day.to_datetime(time).to_zoned(self.crew.time_zone.clone()).ok()?.timestamp());
-        let works = weekdays.contains(&day.weekday().to_monday_one_offset());
-        if works { Some((instant(*from)?, instant(*to)?)) } else { None }
+    fn shift(&self, shift: &Shift, day: Date) -> Option<(Timestamp, Timestamp)> {
+        let instant =
+            |day: Date, time: Time| Some(day.to_datetime(time).to_zoned(self.crew.time_zone.clone()).ok()?.timestamp());
+        if !shift.weekdays.contains(&day.weekday().to_monday_one_offset()) {
+            return None;
+        }
+        let last_day = if shift.is_overnight() { day.tomorrow().ok()? } else { day };
+        Some((instant(day, shift.from)?, instant(last_day, shift.to)?))
     }
 
     pub(super) fn on_site(&self, at: Timestamp) -> Zoned {

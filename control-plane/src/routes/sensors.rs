@@ -74,8 +74,8 @@ async fn list_readings(app: App, call: Call) -> Result<Reply, ApiError> {
 struct Sensor {
     sensor_id: SensorId,
     reading_count: u64,
-    last_reading: String,
-    first_reading: String,
+    last_reading: Option<String>,
+    first_reading: Option<String>,
     asset: AssetId,
     sensor_type: SensorType,
     unit: Option<String>,
@@ -86,8 +86,8 @@ impl From<sensors::Summary> for Sensor {
         Self {
             sensor_id: summary.sensor.id,
             reading_count: summary.reading_count,
-            last_reading: instants::offset(summary.last_reading),
-            first_reading: instants::offset(summary.first_reading),
+            last_reading: summary.last_reading.map(instants::offset),
+            first_reading: summary.first_reading.map(instants::offset),
             asset: summary.sensor.asset,
             sensor_type: summary.sensor.sensor_type,
             unit: summary.sensor.unit,

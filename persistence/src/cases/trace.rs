@@ -122,7 +122,8 @@ pub(crate) async fn of_event(tx: &impl ConnectionTrait, event: EventId) -> Resul
 mod tests {
     use super::*;
     use crate::story::{
-        Story, anomaly, answered, case, completed, opened, predicted, proposal, required, scheduled, second, validated,
+        Story, anomaly, answered, case, completed, opened, predicted, proposal, required, scheduled, second, started,
+        validated,
     };
     use domain::case::{Opened, Priority};
     use domain::decision::{Approved, By, Expired, OnExpiry};
@@ -198,6 +199,7 @@ mod tests {
                 covered_by: None,
             }),
             Event::MaintenanceScheduled(scheduled(1, Some(1), "tech-1", 100, 200)),
+            started(1, Some(case(1))),
             completed(1, Some(case(1)), 180, true),
             Event::LogEntryWritten(LogEntry {
                 asset: "pump-1".into(),
@@ -236,6 +238,7 @@ mod tests {
                 "maintenance_approved",
                 "scheduling_failed",
                 "maintenance_scheduled",
+                "work_order_started",
                 "maintenance_completed",
                 "log_entry_written",
                 "case_closed",

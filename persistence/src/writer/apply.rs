@@ -6,7 +6,7 @@ use crate::idempotency::{self, Claim};
 use crate::instants::micros;
 use crate::registry::Registry;
 use crate::unit::{AgentUnit, Append, Appended, Begin, Checkpoint, Done, Ingest, Ingested, NewEvent, Refused, Unit};
-use crate::{admin, checkpoints, consumers, projections, sql, timers};
+use crate::{admin, checkpoints, consumers, projections, sensors, sql, timers};
 use domain::{Event, EventId, ReadingNo, Seq, Timestamp};
 use futures_util::FutureExt;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -153,6 +153,10 @@ impl Applier<'_> {
 
     async fn record(&self, new: &NewEvent, stage: &mut Stage) -> Result<Seq, Trouble> {
         let seq = stage.event(new, encode(&new.event)?);
+        if let Event::SensorDeclared { sensor, .. } = &new.event {
+            let no = stage.declared(&sensor.sensor, &self.registry.known());
+            caught(new.event.name(), sensors::declared(self.tx, new, no, sensor)).await?;
+        }
         self.project(new).await?;
         Ok(seq)
     }

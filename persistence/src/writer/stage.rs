@@ -9,7 +9,7 @@ use crate::registry::{Known, Registered};
 use crate::tail::Committed;
 use crate::unit::{NewEvent, NewReading};
 use crate::{EVENT_VERSION, sql};
-use domain::reading::{Accepted, Reading};
+use domain::reading::{Accepted, Reading, Sensor};
 use domain::{Envelope, ReadingNo, SensorId, Seq, Timestamp};
 use sea_orm::{ConnectionTrait, Value};
 use std::collections::{HashMap, HashSet};
@@ -42,7 +42,7 @@ pub(super) struct Heads {
 pub(super) struct Stage {
     pub(super) heads: Heads,
     pub(super) timers_changed: bool,
-    /// Sensors that the transaction registers.
+    /// Sensors that the transaction registers, or describes anew.
     sensors: HashMap<SensorId, Registered>,
     tallies: HashMap<i32, Tally>,
     committed: Vec<Committed>,
@@ -173,13 +173,27 @@ impl Stage {
     }
 
     fn registered(&mut self, new: &NewReading, known: &Known) -> Registered {
-        if let Some(registered) = known.by_id(&new.sensor.id).or_else(|| self.sensors.get(&new.sensor.id)) {
+        if let Some(registered) = self.sensors.get(&new.sensor.id).or_else(|| known.by_id(&new.sensor.id)) {
             return registered.clone();
         }
         self.heads.sensor += 1;
         let registered = Registered { no: self.heads.sensor, sensor: Arc::clone(&new.sensor) };
         self.sensors.insert(new.sensor.id.clone(), registered.clone());
         registered
+    }
+
+    /// Describes a sensor anew, and registers it if it is not yet. Gives its number.
+    pub(super) fn declared(&mut self, sensor: &Sensor, known: &Known) -> i32 {
+        let registered = self.sensors.get(&sensor.id).or_else(|| known.by_id(&sensor.id));
+        let no = registered.map_or_else(
+            || {
+                self.heads.sensor += 1;
+                self.heads.sensor
+            },
+            |registered| registered.no,
+        );
+        self.sensors.insert(sensor.id.clone(), Registered { no, sensor: Arc::new(sensor.clone()) });
+        no
     }
 
     fn tally(&mut self, registered: Registered, taken_at: i64) {

@@ -23,6 +23,8 @@ fn opened(case: CaseId) -> NewEvent {
         reason: "stuck".to_owned(),
         evidence: Vec::new(),
         recurrence_of: None,
+        detector: None,
+        sensor_type: None,
     }))
 }
 
@@ -110,10 +112,10 @@ async fn readings_and_sensors_are_found_as_they_came() {
     assert_eq!(entries[1].reading.sensor, sensor("T1"));
     // and the sensors tell how much they sent.
     let summaries = sensors::list(&history, 10, 0).await.expect("they are read");
-    let sent: Vec<(&str, u64, Timestamp)> = summaries
+    let sent: Vec<(&str, u64, Option<Timestamp>)> = summaries
         .iter()
         .map(|summary| (summary.sensor.id.as_str(), summary.reading_count, summary.first_reading))
         .collect();
-    assert_eq!(sent, [("T1", 2, at("2026-11-20T00:00:00Z")), ("T2", 1, at("2026-11-21T07:59:59.5Z"))]);
+    assert_eq!(sent, [("T1", 2, Some(at("2026-11-20T00:00:00Z"))), ("T2", 1, Some(at("2026-11-21T07:59:59.5Z")))]);
     assert_eq!(summaries[0].sensor, *sensor("T1"));
 }

@@ -1,9 +1,11 @@
 //! Health assessment: a case gathers the evidence for one failure mode of one asset.
 
+use crate::decision::By;
 use crate::reading::SensorType;
 use crate::{AssetId, CaseId, EventId, SensorId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Urgency, as ISA-18.2 ranks alarms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +79,12 @@ pub struct Opened {
     pub evidence: Vec<EventId>,
     /// The earlier case that this one repeats, if it returned soon.
     pub recurrence_of: Option<CaseId>,
+    /// The detector that reported the evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
+    /// What the sensor measures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor_type: Option<SensorType>,
 }
 
 /// A case whose urgency changed.
@@ -98,6 +106,8 @@ pub enum Resolution {
     ReturnedToNormal,
     /// A work order was completed.
     Repaired,
+    /// A work order was completed, and there was nothing to repair.
+    NoFaultFound,
     /// A person said that it is nothing.
     Declined,
 }
@@ -108,6 +118,7 @@ impl Resolution {
         match self {
             Self::ReturnedToNormal => "returned_to_normal",
             Self::Repaired => "repaired",
+            Self::NoFaultFound => "no_fault_found",
             Self::Declined => "declined",
         }
     }
@@ -122,4 +133,121 @@ pub struct Closed {
     pub resolution: Resolution,
     /// In words.
     pub reason: String,
+}
+
+/// Somebody has seen a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The case.
+    pub case: CaseId,
+    /// The name of their key.
+    pub by: String,
+    /// A note, in their words.
+    pub reason: Option<String>,
+}
+
+/// Somebody put a case aside for a while. Its evidence is gathered as before; nobody is told of it meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shelved {
+    /// The case.
+    pub case: CaseId,
+    /// The name of their key.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: String,
+    /// When it comes back by itself.
+    pub until: Timestamp,
+}
+
+/// A case is back from the shelf.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unshelved {
+    /// The case.
+    pub case: CaseId,
+    /// Who took it back, or that its time was over.
+    pub by: By,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What somebody made of a case, without a repair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// The case.
+    pub case: CaseId,
+    /// Whether it was real.
+    pub confirmed: bool,
+    /// The name of their key.
+    pub by: String,
+    /// In their words.
+    pub comment: Option<String>,
+}
+
+/// What a person can do with a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Say that they have seen it.
+    Acknowledge,
+    /// Put it aside.
+    Shelve,
+    /// Take it back from the shelf.
+    Unshelve,
+}
+
+/// How a case stands with the people who look after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It ended.
+    pub closed: bool,
+    /// Somebody has seen it.
+    pub acknowledged: bool,
+    /// It is put aside.
+    pub shelved: bool,
+}
+
+impl Standing {
+    /// Whether `act` can be done now.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn allows(self, act: Act) -> Result<(), NotNow> {
+        match act {
+            Act::Acknowledge if self.acknowledged => Err(NotNow("it is acknowledged already")),
+            Act::Shelve if self.closed => Err(NotNow("it is closed, and only an open case can be shelved")),
+            Act::Shelve if self.shelved => Err(NotNow("it is shelved already; take it back first")),
+            Act::Unshelve if !self.shelved => Err(NotNow("it is not shelved")),
+            Act::Acknowledge | Act::Shelve | Act::Unshelve => Ok(()),
+        }
+    }
+}
+
+/// Why something cannot be done with a case as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotNow(&'static str);
+
+impl fmt::Display for NotNow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_with_a_case_depends_on_how_it_stands() {
+        let fresh = Standing::default();
+        assert_eq!(fresh.allows(Act::Acknowledge), Ok(()));
+        assert_eq!(fresh.allows(Act::Shelve), Ok(()));
+        assert!(fresh.allows(Act::Unshelve).is_err());
+        let shelved = Standing { shelved: true, acknowledged: true, ..fresh };
+        assert!(shelved.allows(Act::Shelve).is_err() && shelved.allows(Act::Acknowledge).is_err());
+        assert_eq!(shelved.allows(Act::Unshelve), Ok(()));
+        // A case that ended before anybody saw it can still be acknowledged.
+        let closed = Standing { closed: true, ..fresh };
+        assert_eq!(closed.allows(Act::Acknowledge), Ok(()));
+        assert!(closed.allows(Act::Shelve).is_err());
+    }
 }

@@ -1,8 +1,8 @@
 //! Everything that can happen, and the envelope it travels in.
 
 use crate::{
-    CorrelationId, EventId, SensorId, Seq, anomaly, case, decision, drift, model, notification, prediction, reading,
-    report, work_order,
+    CorrelationId, EventId, SensorId, Seq, TechnicianId, anomaly, asset, case, decision, drift, model, notification,
+    prediction, reading, report, work_order,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,67 @@ pub enum Event {
         /// By whom.
         by: String,
     },
+    /// Somebody has seen a case.
+    CaseAcknowledged(case::Acknowledged),
+    /// Somebody put a case aside for a while.
+    CaseShelved(case::Shelved),
+    /// It is back.
+    CaseUnshelved(case::Unshelved),
+    /// Somebody said whether a case was real.
+    FeedbackReceived(case::Feedback),
+    /// A repair began, or went on.
+    WorkOrderStarted(work_order::Started),
+    /// It rests.
+    WorkOrderHeld(work_order::Held),
+    /// It was called off.
+    WorkOrderCancelled(work_order::Cancelled),
+    /// It helped: a new baseline begins.
+    RepairVerified(work_order::Verified),
+    /// An approval is not carried out any more.
+    ApprovalWithdrawn(work_order::Withdrawn),
+    /// What people said changed what a detector is worth.
+    DetectorRated(model::DetectorRated),
+    /// A description of the plant was taken over.
+    PlantImported(asset::Imported),
+    /// Where the plant is was said.
+    SiteDeclared {
+        /// The site.
+        site: asset::Site,
+        /// By whom.
+        by: String,
+    },
+    /// An asset was described.
+    AssetDeclared {
+        /// The asset.
+        asset: asset::Asset,
+        /// By whom.
+        by: String,
+    },
+    /// A sensor was described.
+    SensorDeclared {
+        /// The sensor.
+        sensor: asset::Declared,
+        /// By whom.
+        by: String,
+    },
+    /// A technician was described. The first one who is no example replaces the examples.
+    TechnicianDeclared {
+        /// The technician.
+        technician: asset::Technician,
+        /// By whom.
+        by: String,
+    },
+    /// A technician is not sent any more.
+    TechnicianRemoved {
+        /// The technician.
+        technician: TechnicianId,
+        /// By whom.
+        by: String,
+    },
+    /// An asset was taken out of service.
+    AssetMaintenanceBegan(asset::MaintenanceBegan),
+    /// It is back.
+    AssetMaintenanceEnded(asset::MaintenanceEnded),
 }
 
 /// What an operator can do to an agent.
@@ -147,6 +208,24 @@ impl Event {
             Self::TimerDue { .. } => "timer_due",
             Self::GoldenPathStarted { .. } => "golden_path_started",
             Self::AgentControlled { .. } => "agent_controlled",
+            Self::CaseAcknowledged(_) => "case_acknowledged",
+            Self::CaseShelved(_) => "case_shelved",
+            Self::CaseUnshelved(_) => "case_unshelved",
+            Self::FeedbackReceived(_) => "feedback_received",
+            Self::WorkOrderStarted(_) => "work_order_started",
+            Self::WorkOrderHeld(_) => "work_order_held",
+            Self::WorkOrderCancelled(_) => "work_order_cancelled",
+            Self::RepairVerified(_) => "repair_verified",
+            Self::ApprovalWithdrawn(_) => "approval_withdrawn",
+            Self::DetectorRated(_) => "detector_rated",
+            Self::PlantImported(_) => "plant_imported",
+            Self::SiteDeclared { .. } => "site_declared",
+            Self::AssetDeclared { .. } => "asset_declared",
+            Self::SensorDeclared { .. } => "sensor_declared",
+            Self::TechnicianDeclared { .. } => "technician_declared",
+            Self::TechnicianRemoved { .. } => "technician_removed",
+            Self::AssetMaintenanceBegan(_) => "asset_maintenance_began",
+            Self::AssetMaintenanceEnded(_) => "asset_maintenance_ended",
         }
     }
 }

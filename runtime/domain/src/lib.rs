@@ -8,6 +8,7 @@
 pub mod anomaly;
 pub mod asset;
 pub mod case;
+pub mod close_out;
 pub mod decision;
 pub mod drift;
 pub mod event;

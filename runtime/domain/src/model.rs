@@ -1,8 +1,10 @@
 //! Models: asked for, trained, compared, promoted or not.
 
+use crate::reading::SensorType;
 use crate::{ModelId, SensorId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A wish to have a sensor's detector fitted anew. It is an intent: a worker carries it out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,4 +91,74 @@ pub struct FeedbackLearned {
     pub dismissed: u32,
     /// Posterior mean that the next such case is real, 0 to 1.
     pub precision: f64,
+    /// How sure that is, and how many of the dismissed ones were inspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+}
+
+/// What people made of the alarms of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Cases that were real.
+    pub confirmed: u32,
+    /// Cases that were not.
+    pub dismissed: u32,
+    /// Of the dismissed ones, those in which somebody looked at the machine and found nothing.
+    pub no_fault_found: u32,
+    /// Share of the confirmed ones: lower end of its interval, 0 to 1.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Confidence of the interval: 0.95.
+    pub level: f64,
+}
+
+impl Record {
+    /// Cases that were judged.
+    pub fn n_judged(&self) -> u32 {
+        self.confirmed + self.dismissed
+    }
+}
+
+impl fmt::Display for Record {
+    /// "12 of 14 confirmed, 2 no fault found".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} confirmed", self.confirmed, self.n_judged())?;
+        match self.no_fault_found {
+            0 => {}
+            n_inspected => write!(f, ", {n_inspected} no fault found")?,
+        }
+        match self.dismissed - self.no_fault_found.min(self.dismissed) {
+            0 => Ok(()),
+            n_declined => write!(f, ", {n_declined} dismissed"),
+        }
+    }
+}
+
+/// What alarms of one detector on one type of sensor are worth, over the whole plant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetectorRated {
+    /// Name and version of the detector.
+    pub detector: String,
+    /// What its sensors measure.
+    pub sensor_type: SensorType,
+    /// Posterior mean that the next such case is real, 0 to 1.
+    pub precision: f64,
+    /// What it rests on.
+    pub record: Record,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_as_people_say_it() {
+        let record = |confirmed, dismissed, no_fault_found| {
+            Record { confirmed, dismissed, no_fault_found, low: 0.0, high: 1.0, level: 0.95 }.to_string()
+        };
+        assert_eq!(record(12, 2, 2), "12 of 14 confirmed, 2 no fault found");
+        assert_eq!(record(3, 0, 0), "3 of 3 confirmed");
+        assert_eq!(record(0, 4, 1), "0 of 4 confirmed, 1 no fault found, 3 dismissed");
+    }
 }

@@ -40,12 +40,30 @@ fn name(event: &Event) -> &'static str {
         | Event::ReportGenerated(_)
         | Event::TimerDue { .. }
         | Event::GoldenPathStarted { .. }
-        | Event::AgentControlled { .. } => event.name(),
+        | Event::AgentControlled { .. }
+        | Event::CaseAcknowledged(_)
+        | Event::CaseShelved(_)
+        | Event::CaseUnshelved(_)
+        | Event::FeedbackReceived(_)
+        | Event::WorkOrderStarted(_)
+        | Event::WorkOrderHeld(_)
+        | Event::WorkOrderCancelled(_)
+        | Event::RepairVerified(_)
+        | Event::ApprovalWithdrawn(_)
+        | Event::DetectorRated(_)
+        | Event::PlantImported(_)
+        | Event::SiteDeclared { .. }
+        | Event::AssetDeclared { .. }
+        | Event::SensorDeclared { .. }
+        | Event::TechnicianDeclared { .. }
+        | Event::TechnicianRemoved { .. }
+        | Event::AssetMaintenanceBegan(_)
+        | Event::AssetMaintenanceEnded(_) => event.name(),
     }
 }
 
 /// Kinds of events that [`name`] lists.
-const N_KINDS: usize = 33;
+const N_KINDS: usize = 51;
 
 #[test]
 fn each_event_reads_and_writes_its_pinned_form() {
@@ -66,5 +84,6 @@ fn each_kind_of_event_has_one_line() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), N_KINDS);
-    assert_eq!(FORMS.lines().count(), N_KINDS);
+    // A kind that got optional fields has a line without them and one with them.
+    assert!(N_KINDS <= FORMS.lines().count());
 }

@@ -3,9 +3,9 @@
 use crate::instants::{offset, zulu};
 use domain::reading::SensorType;
 use domain::report;
-use domain::work_order::{Scheduled, SchedulingFailed, Slot};
+use domain::work_order::{Scheduled, SchedulingFailed, Slot, State};
 use domain::{CorrelationId, EventId, Timestamp};
-use persistence::work_orders::{self, WorkOrder};
+use persistence::work_orders::WorkOrder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -142,8 +142,9 @@ pub(super) fn item(
         "assigned_technician_id": order.order.technician,
         "optimization_score": order.order.score,
         "status": match order.state {
-            work_orders::State::Scheduled => "Scheduled",
-            work_orders::State::Completed => "Completed",
+            State::Scheduled | State::InProgress | State::OnHold => "Scheduled",
+            State::Completed | State::Verified => "Completed",
+            State::Cancelled => "Cancelled",
         },
         "recorded_at": offset(order.created_at),
         "schedule_details": details(&request_id, &order.order, order.created_at),
@@ -259,9 +260,13 @@ mod tests {
     #[test]
     fn a_feed_item_has_the_context_that_the_old_clients_read() {
         let order = WorkOrder {
-            state: work_orders::State::Scheduled,
+            state: State::Scheduled,
             order: order(),
             completion: None,
+            started_at: None,
+            held_hours: 0.0,
+            held_at: None,
+            last_step: None,
             correlation: CorrelationId::from("c"),
             created_at: at("2026-03-01T00:00:00Z"),
             event: EventId(Uuid::nil()),
