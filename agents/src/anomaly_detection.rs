@@ -5,6 +5,7 @@
 //! Remembers: one streaming detector per sensor, a few kilobytes each. It decides nothing about cases: one outlier
 //! is a reading to look at, and `validation` says what it amounts to.
 
+use analytics::joint;
 use analytics::stream::{self, Baseline, Detector, Verdict};
 use domain::anomaly::{Anomaly, Aspect, Attribution, Range};
 use domain::model::Promoted;
@@ -26,8 +27,10 @@ pub struct Settings {
     pub evidence_run_max: u32,
     /// Of a run longer than that, one reading in so many is reported. At least 1.
     pub evidence_stride: u32,
-    /// How cautious the detectors are.
+    /// How cautious the detectors of single sensors are.
     pub stream: stream::Settings,
+    /// How the sensors of an asset are watched together.
+    pub joint: joint::Settings,
 }
 
 /// Reports readings that leave their sensor's normal behaviour.
@@ -70,7 +73,7 @@ impl Agent for AnomalyDetection {
     type Message = Message;
 
     fn start(settings: Settings, (): ()) -> anyhow::Result<Self> {
-        let Settings { evidence_run_max, evidence_stride, stream } = &settings;
+        let Settings { evidence_run_max, evidence_stride, stream, .. } = &settings;
         anyhow::ensure!(1 <= *evidence_run_max, "evidence_run_max must be at least 1");
         anyhow::ensure!(1 <= *evidence_stride, "evidence_stride must be at least 1");
         for (name, value) in [("tail_sigmas", stream.tail_sigmas), ("record_margin", stream.record_margin)] {

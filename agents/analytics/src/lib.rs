@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod drift;
 pub mod evidence;
 pub mod forest;
+pub mod joint;
 pub mod prognosis;
 pub mod robust;
 pub mod stream;

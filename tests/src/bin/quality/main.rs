@@ -5,7 +5,9 @@
 
 mod nab;
 mod report;
+mod skab;
 mod spine;
+mod tep;
 
 use anyhow::ensure;
 use clap::{Parser, ValueEnum};
@@ -33,6 +35,10 @@ struct Arguments {
 enum Part {
     /// The detector of single sensors on the Numenta Anomaly Benchmark.
     Nab,
+    /// The detector of an asset on the Skoltech water circuit.
+    Skab,
+    /// The detector of an asset on the Tennessee Eastman process.
+    Tep,
     /// A whole node: real histories through HTTP, and the cases that come of them.
     Spine,
 }
@@ -48,6 +54,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         match part {
             Part::Nab => nab::run(&data, scores.as_deref(), &mut report)?,
+            Part::Skab => skab::run(&data, &mut report)?,
+            Part::Tep => tep::run(&data, &mut report)?,
             Part::Spine => spine::run(&data, &mut report).await?,
         }
     }
