@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::anomaly::{Anomaly, Reason, Validated, Verdict};
 use domain::{AssetId, CaseId, CorrelationId, EventId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
@@ -44,7 +45,7 @@ mod row {
 }
 
 /// An anomaly as far as its story went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Record {
     /// The event that reported it.
     pub event: EventId,
@@ -60,7 +61,7 @@ pub struct Record {
 }
 
 /// What validation made of an anomaly.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Validation {
     /// The event that said so.
     pub event: EventId,

@@ -17,6 +17,7 @@ use domain::case::{
 use domain::decision::By;
 use domain::reading::SensorType;
 use domain::{AssetId, CaseId, CorrelationId, EventId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
@@ -65,7 +66,7 @@ mod row {
 }
 
 /// How far a case has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// There is evidence.
@@ -130,7 +131,7 @@ impl State {
 }
 
 /// One episode.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Case {
     /// The case.
     pub id: CaseId,
@@ -177,7 +178,7 @@ pub struct Case {
 }
 
 /// That somebody has seen a case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgement {
     /// When (receive time).
     pub at: Timestamp,
@@ -188,7 +189,7 @@ pub struct Acknowledgement {
 }
 
 /// That somebody put a case aside.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Shelf {
     /// When (receive time).
     pub at: Timestamp,

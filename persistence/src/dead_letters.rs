@@ -3,6 +3,7 @@
 use crate::instants::timestamp;
 use crate::{History, StoreError, log, sql, texts};
 use domain::{Envelope, Seq, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
@@ -32,7 +33,7 @@ mod row {
 }
 
 /// What became of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It waits for somebody to look at it.
@@ -55,7 +56,7 @@ impl State {
 }
 
 /// An event that an agent gave up.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct DeadLetter {
     /// Its number.
     pub id: i64,

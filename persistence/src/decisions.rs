@@ -7,6 +7,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::decision::{Expired, Meaning, OnExpiry, Proposal, Received, Requested, Required};
 use domain::{CaseId, CorrelationId, DecisionRequestId, EventId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
@@ -71,7 +72,7 @@ mod request_row {
 }
 
 /// An answer. The first eight fields are the old contract's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Decision {
     /// The question; `maintenance_request_<event>` when maintenance was asked for outright.
     pub request_id: DecisionRequestId,
@@ -164,7 +165,7 @@ pub async fn list(
 }
 
 /// What became of a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestState {
     /// It waits for an answer.
@@ -193,7 +194,7 @@ impl RequestState {
 }
 
 /// A question to a person.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Request {
     /// The question.
     pub request: DecisionRequestId,

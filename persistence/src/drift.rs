@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::drift::Detected;
 use domain::{EventId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
@@ -30,7 +31,7 @@ mod row {
 }
 
 /// A change, and when it was noticed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Record {
     /// The event that made it known.
     pub event: EventId,

@@ -9,6 +9,7 @@ use domain::model::{DetectorRated, FeedbackLearned};
 use domain::reading::SensorType;
 use domain::work_order::Completed;
 use domain::{CaseId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QuerySelect};
 use serde::Serialize;
@@ -60,7 +61,7 @@ mod rating_row {
 }
 
 /// What is known of one kind of alarm.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Lesson {
     /// When it was learnt (receive time).
     pub at: Timestamp,
@@ -89,7 +90,7 @@ impl TryFrom<row::Model> for Lesson {
 }
 
 /// What alarms of one detector on one type of sensor are worth.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Rating {
     /// When it was learnt (receive time).
     pub at: Timestamp,
@@ -174,7 +175,7 @@ pub async fn get(history: &History, mode: &FailureMode, sensor: &SensorId) -> Re
 }
 
 /// A past case that resembles another, and what came of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SimilarCase {
     /// The past case.
     pub case: Case,

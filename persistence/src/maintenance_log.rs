@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::work_order::LogEntry;
 use domain::{AssetId, EventId};
+use schemars::JsonSchema;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
@@ -33,7 +34,7 @@ mod row {
 }
 
 /// A line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Line {
     /// The event that wrote it.
     pub event: EventId,

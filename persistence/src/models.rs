@@ -7,6 +7,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::model::{Comparison, Promoted, Refused, Trained};
 use domain::{ModelId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
@@ -39,7 +40,7 @@ mod row {
 }
 
 /// What became of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It was fitted, nothing more.
@@ -65,7 +66,7 @@ impl State {
 }
 
 /// One version of one model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Model {
     /// The version's own id.
     pub id: ModelId,

@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::notification::{Channel, Failed, Requested, Sent};
 use domain::{CaseId, CorrelationId, NotificationId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
@@ -41,7 +42,7 @@ mod row {
 }
 
 /// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It is to be sent.
@@ -64,7 +65,7 @@ impl State {
 }
 
 /// A message.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Notification {
     /// What is to be told, to whom and how.
     #[serde(flatten)]

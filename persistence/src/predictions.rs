@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::prediction::Prediction;
 use domain::{AssetId, CaseId, CorrelationId, EventId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
@@ -33,7 +34,7 @@ mod row {
 }
 
 /// A prognosis and when it was made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Record {
     /// The event that made it known.
     pub event: EventId,

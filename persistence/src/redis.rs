@@ -5,6 +5,7 @@
 use crate::StoreError;
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{Client, InfoDict, RedisError};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub struct Redis {
 }
 
 /// How Redis is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RedisHealth {
     /// It answered.
     pub ping: bool,

@@ -10,6 +10,7 @@ use domain::case::{Priority, Resolution};
 use domain::reading::SensorType;
 use domain::report::{Generated, Requested};
 use domain::{CorrelationId, ReportId, TechnicianId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QueryResult, QuerySelect};
 use serde::de::DeserializeOwned;
@@ -43,7 +44,7 @@ mod row {
 }
 
 /// What became of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It is wanted.
@@ -66,7 +67,7 @@ impl State {
 }
 
 /// A report.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// The report.
     pub id: ReportId,
@@ -141,7 +142,7 @@ pub async fn get(history: &History, id: &ReportId) -> Result<Option<Report>, Sto
 }
 
 /// How often something occurred.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Count<T> {
     /// What.
     pub of: T,
@@ -150,7 +151,7 @@ pub struct Count<T> {
 }
 
 /// Anomalies measured within a time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AnomalyCounts {
     /// All of them.
     pub total: u64,
@@ -211,7 +212,7 @@ pub async fn anomalies_per_day(
 }
 
 /// Cases opened within a time, as they are now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct CaseCounts {
     /// All of them.
     pub opened: u64,
@@ -244,7 +245,7 @@ pub async fn case_counts(history: &History, from: Timestamp, to: Timestamp) -> R
 }
 
 /// Orders booked within a time, as they are now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct MaintenanceCounts {
     /// All of them.
     pub total: u64,
@@ -265,7 +266,7 @@ pub struct MaintenanceCounts {
 }
 
 /// What one technician has to do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Load {
     /// The technician.
     pub technician: TechnicianId,
@@ -326,7 +327,7 @@ async fn loads(history: &History, from: Timestamp, to: Timestamp) -> Result<Vec<
 }
 
 /// What the whole installation did within a time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SystemCounts {
     /// Sensors that ever sent anything.
     pub n_sensors: u64,

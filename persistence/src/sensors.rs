@@ -7,6 +7,7 @@ use domain::asset::Declared;
 use domain::case::FailureMode;
 use domain::reading::{Sensor, SensorType};
 use domain::{AssetId, SensorId, Timestamp};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
@@ -45,7 +46,7 @@ mod row {
 }
 
 /// A sensor and what it sent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Summary {
     /// The sensor.
     #[serde(flatten)]

@@ -8,6 +8,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::work_order::{Completed, Scheduled, Slot, State, Step};
 use domain::{AssetId, CaseId, CorrelationId, EventId, TechnicianId, Timestamp, WorkOrderId};
+use schemars::JsonSchema;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
@@ -53,7 +54,7 @@ mod row {
 }
 
 /// An order.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct WorkOrder {
     /// How far it has come.
     pub state: State,
@@ -79,7 +80,7 @@ pub struct WorkOrder {
 }
 
 /// Who moved an order on, when, and why.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LastStep {
     /// When (receive time).
     pub at: Timestamp,

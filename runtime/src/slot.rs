@@ -3,13 +3,14 @@
 use arc_swap::ArcSwapOption;
 use domain::Timestamp;
 use ractor::ActorRef;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a child is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The node cannot do without it.
@@ -23,7 +24,7 @@ pub enum Kind {
 }
 
 /// How a child is, as the operator sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// At work, or ready for it.
@@ -55,7 +56,7 @@ impl State {
 }
 
 /// The last thing that went wrong.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct LastError {
     /// When.
     pub at: Timestamp,

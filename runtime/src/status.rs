@@ -1,10 +1,11 @@
 //! The tree as the operator sees it.
 
 use crate::slot::{Kind, LastError, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One child of the tree.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AgentStatus {
     /// Its one name.
     pub name: &'static str,

@@ -3,10 +3,11 @@
 use crate::reading::SensorType;
 use crate::{AssetId, CaseId, EventId, ReadingNo, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What about the signal is abnormal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Aspect {
     /// The value lies outside the expected range.
@@ -38,7 +39,7 @@ impl Aspect {
 }
 
 /// A closed range of values in the sensor's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
     /// Lowest value.
     pub low: f64,
@@ -47,7 +48,7 @@ pub struct Range {
 }
 
 /// One aspect's share in a score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attribution {
     /// The aspect.
     pub aspect: Aspect,
@@ -56,7 +57,7 @@ pub struct Attribution {
 }
 
 /// One anomalous reading.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Anomaly {
     /// The sensor.
     pub sensor: SensorId,
@@ -89,7 +90,7 @@ pub struct Anomaly {
 }
 
 /// What validation makes of an anomaly. The names are the old contract's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It is evidence.
@@ -112,7 +113,7 @@ impl Verdict {
 }
 
 /// One rule's contribution to a confidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// Short name of the rule, for machines.
     pub rule: String,
@@ -123,7 +124,7 @@ pub struct Reason {
 }
 
 /// A judged anomaly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Validated {
     /// The event that reported the anomaly.
     pub anomaly_event: EventId,

@@ -6,10 +6,11 @@ use crate::reading::Sensor;
 use crate::{AssetId, TechnicianId, WorkOrderId};
 use jiff::Timestamp;
 use jiff::civil::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the plant is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Site {
     /// Name for people.
     pub name: String,
@@ -18,7 +19,7 @@ pub struct Site {
 }
 
 /// A machine, or a part of one that is maintained as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asset {
     /// The asset.
     pub id: AssetId,
@@ -33,7 +34,7 @@ pub struct Asset {
 }
 
 /// A sensor as the plant declares it. It wins over what the sensor tells of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Declared {
     /// What it is, where it sits, and its limits: each alarms from the first reading on.
     #[serde(flatten)]
@@ -44,7 +45,7 @@ pub struct Declared {
 }
 
 /// Somebody who repairs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Technician {
     /// The technician.
     pub id: TechnicianId,
@@ -62,7 +63,7 @@ pub struct Technician {
 }
 
 /// The same hours on some days of each week, in the site's time zone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Shift {
     /// 1 = Monday … 7 = Sunday: the days on which it begins.
     pub weekdays: Vec<i8>,
@@ -106,7 +107,7 @@ impl Shift {
 }
 
 /// An asset was taken out of service. Its readings are recorded; nothing is learnt from them, and they raise no alarm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MaintenanceBegan {
     /// The asset.
     pub asset: AssetId,
@@ -121,7 +122,7 @@ pub struct MaintenanceBegan {
 }
 
 /// An asset is back in service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MaintenanceEnded {
     /// The asset.
     pub asset: AssetId,
@@ -132,7 +133,7 @@ pub struct MaintenanceEnded {
 }
 
 /// A description of the plant was taken over. What it declares follows in events of their own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     /// The name of the key with which it came.
     pub by: String,

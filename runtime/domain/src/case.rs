@@ -4,11 +4,12 @@ use crate::decision::By;
 use crate::reading::SensorType;
 use crate::{AssetId, CaseId, EventId, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Urgency, as ISA-18.2 ranks alarms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Priority {
@@ -40,7 +41,7 @@ impl Priority {
 }
 
 /// The way in which an asset seems to fail: `abnormal_temperature`, `sensor_fault`, …
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct FailureMode(pub String);
 
@@ -57,7 +58,7 @@ impl FailureMode {
 }
 
 /// A case as it opens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Opened {
     /// The case.
     pub case: CaseId,
@@ -88,7 +89,7 @@ pub struct Opened {
 }
 
 /// A case whose urgency changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Updated {
     /// The case.
     pub case: CaseId,
@@ -99,7 +100,7 @@ pub struct Updated {
 }
 
 /// Why a case ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// No evidence for as long as an episode may pause.
@@ -125,7 +126,7 @@ impl Resolution {
 }
 
 /// A case that ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Closed {
     /// The case.
     pub case: CaseId,
@@ -136,7 +137,7 @@ pub struct Closed {
 }
 
 /// Somebody has seen a case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     /// The case.
     pub case: CaseId,
@@ -147,7 +148,7 @@ pub struct Acknowledged {
 }
 
 /// Somebody put a case aside for a while. Its evidence is gathered as before; nobody is told of it meanwhile.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Shelved {
     /// The case.
     pub case: CaseId,
@@ -160,7 +161,7 @@ pub struct Shelved {
 }
 
 /// A case is back from the shelf.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Unshelved {
     /// The case.
     pub case: CaseId,
@@ -171,7 +172,7 @@ pub struct Unshelved {
 }
 
 /// What somebody made of a case, without a repair.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Feedback {
     /// The case.
     pub case: CaseId,

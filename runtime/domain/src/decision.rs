@@ -3,10 +3,11 @@
 use crate::case::Priority;
 use crate::{AssetId, CaseId, DecisionRequestId, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What an answer means, whatever its spelling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Meaning {
     /// Do it.
@@ -52,7 +53,7 @@ impl Meaning {
 }
 
 /// What happens when nobody answers in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExpiry {
     /// Ask again, more urgently.
@@ -64,7 +65,7 @@ pub enum OnExpiry {
 }
 
 /// What is proposed: the facts that approval, scheduling and the log pass on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Proposal {
     /// The case, absent when somebody asked for maintenance without one.
     pub case: Option<CaseId>,
@@ -85,7 +86,7 @@ pub struct Proposal {
 }
 
 /// A question to a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Required {
     /// The question.
     pub request: DecisionRequestId,
@@ -104,7 +105,7 @@ pub struct Required {
 }
 
 /// An answer, as it came in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Received {
     /// The question. Unknown ones are kept as audit.
     pub request: DecisionRequestId,
@@ -127,7 +128,7 @@ pub struct Received {
 }
 
 /// Nobody answered in time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Expired {
     /// The question.
     pub request: DecisionRequestId,
@@ -136,7 +137,7 @@ pub struct Expired {
 }
 
 /// Who approved or declined.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "name", rename_all = "snake_case")]
 pub enum By {
     /// The approval policy.
@@ -148,7 +149,7 @@ pub enum By {
 }
 
 /// Somebody asked for maintenance outright, which is their approval.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requested {
     /// What they ask for.
     pub proposal: Proposal,
@@ -159,7 +160,7 @@ pub struct Requested {
 }
 
 /// Maintenance that may be planned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Approved {
     /// The question that was answered, if one was asked.
     pub request: Option<DecisionRequestId>,
@@ -172,7 +173,7 @@ pub struct Approved {
 }
 
 /// Maintenance that will not be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Declined {
     /// The question that was answered.
     pub request: DecisionRequestId,

@@ -5,12 +5,13 @@ use crate::{
     prediction, reading, report, work_order,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can happen. Closed on purpose: one list to read, one `match` to extend.
 ///
 /// Facts stand in the past tense; a request is a fact too.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum Event {
     /// A batch of readings was stored.
@@ -162,7 +163,7 @@ pub enum Event {
 }
 
 /// What an operator can do to an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Control {
@@ -231,7 +232,7 @@ impl Event {
 }
 
 /// An event with its place in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Envelope {
     /// Place in the log.
     pub seq: Seq,

@@ -3,11 +3,12 @@
 use crate::reading::SensorType;
 use crate::{ModelId, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A wish to have a sensor's detector fitted anew. It is an intent: a worker carries it out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainingRequested {
     /// The sensor.
     pub sensor: SensorId,
@@ -18,7 +19,7 @@ pub struct TrainingRequested {
 }
 
 /// How champion and challenger did on data that neither had seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
     /// Mean pinball loss of the champion, in the sensor's unit; lower is better.
     pub champion_loss: f64,
@@ -31,7 +32,7 @@ pub struct Comparison {
 }
 
 /// A challenger was fitted and compared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trained {
     /// The challenger.
     pub model: ModelId,
@@ -46,7 +47,7 @@ pub struct Trained {
 }
 
 /// Training was not possible.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainingFailed {
     /// The sensor.
     pub sensor: SensorId,
@@ -55,7 +56,7 @@ pub struct TrainingFailed {
 }
 
 /// The challenger is the champion from now on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Promoted {
     /// The new champion.
     pub model: ModelId,
@@ -68,7 +69,7 @@ pub struct Promoted {
 }
 
 /// The challenger was no better.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     /// The challenger.
     pub model: ModelId,
@@ -79,7 +80,7 @@ pub struct Refused {
 }
 
 /// What was learnt about one kind of alarm from what people said of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedbackLearned {
     /// The failure mode that was judged.
     pub failure_mode: String,
@@ -97,7 +98,7 @@ pub struct FeedbackLearned {
 }
 
 /// What people made of the alarms of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// Cases that were real.
     pub confirmed: u32,
@@ -136,7 +137,7 @@ impl fmt::Display for Record {
 }
 
 /// What alarms of one detector on one type of sensor are worth, over the whole plant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DetectorRated {
     /// Name and version of the detector.
     pub detector: String,

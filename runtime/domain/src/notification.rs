@@ -2,10 +2,11 @@
 
 use crate::NotificationId;
 use crate::case::Priority;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// The operators' console.
@@ -25,7 +26,7 @@ impl Channel {
 }
 
 /// A message that is to be sent: an intent, which a worker carries out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requested {
     /// The message; stable across repeated deliveries.
     pub notification: NotificationId,
@@ -42,7 +43,7 @@ pub struct Requested {
 }
 
 /// It was delivered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// The message.
     pub notification: NotificationId,
@@ -51,7 +52,7 @@ pub struct Sent {
 }
 
 /// It could not be delivered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
     /// The message.
     pub notification: NotificationId,

@@ -2,10 +2,11 @@
 
 use crate::{AssetId, CaseId, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Quantiles of the time to the limit, in hours from [`Prediction::as_of`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RemainingHours {
     /// One in ten fails earlier.
     pub p10: f64,
@@ -16,7 +17,7 @@ pub struct RemainingHours {
 }
 
 /// What can be said about the future.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outlook {
     /// The limit will be reached.
@@ -41,7 +42,7 @@ pub enum Outlook {
 }
 
 /// A prognosis for one case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Prediction {
     /// The case.
     pub case: CaseId,

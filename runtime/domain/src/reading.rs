@@ -2,11 +2,12 @@
 
 use crate::{AssetId, ReadingNo, SensorId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What a sensor measures. The names are the old contract's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SensorType {
@@ -64,7 +65,7 @@ impl SensorType {
 }
 
 /// A sensor as it registered itself with its first reading.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sensor {
     /// The sensor's name.
     pub id: SensorId,
@@ -98,7 +99,7 @@ pub struct Reading {
 }
 
 /// A committed batch of readings: those numbered `first` to `first + count - 1`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
     /// Number of the first reading of the batch.
     pub first: ReadingNo,
@@ -109,7 +110,7 @@ pub struct Accepted {
 }
 
 /// Items of a batch that made no sense.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rejected {
     /// How many items were refused.
     pub count: u32,
@@ -137,7 +138,7 @@ pub struct Incoming {
 }
 
 /// Why one item was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The field, as a path: `sensor_id`, `metadata`, …
     pub field: String,

@@ -2,10 +2,11 @@
 
 use crate::ReportId;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A wish for a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requested {
     /// The report.
     pub report: ReportId,
@@ -20,7 +21,7 @@ pub struct Requested {
 }
 
 /// A report that can be read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generated {
     /// The report.
     pub report: ReportId,

@@ -4,11 +4,12 @@ use crate::close_out::CloseOut;
 use crate::decision::Proposal;
 use crate::{AssetId, CaseId, EventId, SensorId, TechnicianId, WorkOrderId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How far an order has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It is booked.
@@ -119,7 +120,7 @@ impl fmt::Display for Refusal {
 }
 
 /// A booked repair.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scheduled {
     /// The order.
     pub work_order: WorkOrderId,
@@ -148,7 +149,7 @@ pub struct Scheduled {
 }
 
 /// A technician's free time that would do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slot {
     /// Who.
     pub technician: TechnicianId,
@@ -159,7 +160,7 @@ pub struct Slot {
 }
 
 /// An approval for which no slot could be found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SchedulingFailed {
     /// The approval.
     pub approval: EventId,
@@ -172,7 +173,7 @@ pub struct SchedulingFailed {
 }
 
 /// Work that ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Completed {
     /// The order.
     pub work_order: WorkOrderId,
@@ -199,7 +200,7 @@ pub struct Completed {
 }
 
 /// Work that began, or went on after a rest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Started {
     /// The order.
     pub work_order: WorkOrderId,
@@ -214,7 +215,7 @@ pub struct Started {
 }
 
 /// Work that rests.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     /// The order.
     pub work_order: WorkOrderId,
@@ -229,7 +230,7 @@ pub struct Held {
 }
 
 /// Work that was called off.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cancelled {
     /// The order.
     pub work_order: WorkOrderId,
@@ -244,7 +245,7 @@ pub struct Cancelled {
 }
 
 /// A repair that helped. What its sensors measure from now on is a new normal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verified {
     /// The order.
     pub work_order: WorkOrderId,
@@ -263,7 +264,7 @@ pub struct Verified {
 }
 
 /// An approval that is not carried out any more, because its case is over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Withdrawn {
     /// The approval.
     pub approval: EventId,
@@ -274,7 +275,7 @@ pub struct Withdrawn {
 }
 
 /// What a log entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogKind {
     /// A repair was booked.
@@ -315,7 +316,7 @@ impl LogKind {
 }
 
 /// A line of the maintenance log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogEntry {
     /// The asset.
     pub asset: AssetId,
