@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::api_error::ApiError;
+use crate::routes::docs;
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};
 use domain::{CorrelationId, Event, EventId, Timestamp};
@@ -96,6 +97,7 @@ pub(crate) struct Parts {
     pub(crate) redis: Option<Redis>,
     pub(crate) limits: Limits,
     pub(crate) demo: Demo,
+    pub(crate) docs: docs::Settings,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,
     /// Work that goes on after its request was answered. It should end soon after `stopping`.

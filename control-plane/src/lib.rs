@@ -11,6 +11,7 @@ mod connection;
 mod follow;
 mod instants;
 pub mod node;
+mod openapi;
 mod reply;
 mod request;
 pub mod routes;

@@ -47,6 +47,7 @@ impl Node {
         let access_settings: access::Settings = config.section("access")?;
         let metrics_settings: access::MetricsSettings = config.section("metrics")?;
         let demo = config.section("demo")?;
+        let docs = config.section("docs")?;
         let static_keys = access::static_keys()?;
         let redis = config::secret("REDIS_URL")?.map(|url| Redis::connect(&url)).transpose()?;
 
@@ -72,6 +73,7 @@ impl Node {
             redis,
             limits,
             demo,
+            docs,
             body_timeout: Duration::from_secs_f64(settings.body_read_timeout_seconds),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

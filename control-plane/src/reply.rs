@@ -54,6 +54,13 @@ impl Reply {
         self
     }
 
+    /// The same with that media type.
+    pub(crate) fn content_type(mut self, media: &str) -> Result<Self, ApiError> {
+        let media = HeaderValue::from_str(media).map_err(ApiError::internal)?;
+        self.headers.insert(header::CONTENT_TYPE, media);
+        Ok(self)
+    }
+
     /// The path to go to instead, with status 307.
     pub(crate) fn redirect(location: &str) -> Self {
         Self { status: StatusCode::TEMPORARY_REDIRECT, headers: HeaderMap::new(), body: Bytes::new() }

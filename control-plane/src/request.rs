@@ -49,7 +49,7 @@ impl Call {
 
     /// The parameters of the query.
     pub(crate) fn query(&self) -> Fields {
-        Fields::of_query(&self.query)
+        Fields::of_query(&self.query).documented(self.route.query)
     }
 
     /// The body, which must be a JSON object.
@@ -58,7 +58,7 @@ impl Call {
             return Err(ApiError::invalid("body", "Field required"));
         }
         match self.json()? {
-            Value::Object(values) => Ok(Fields::of_body(values)),
+            Value::Object(values) => Ok(Fields::of_body(values).documented(self.route.members)),
             _ => Err(not_an_object()),
         }
     }

@@ -7,6 +7,7 @@ mod agents;
 mod cases;
 mod decisions;
 pub(crate) mod demo;
+pub(crate) mod docs;
 mod events;
 mod health;
 mod ingest;
@@ -15,11 +16,14 @@ mod maintenance;
 mod metrics;
 mod reports;
 mod root;
+mod route;
 mod sensors;
 mod simulate;
 mod table;
 
-pub use table::{Body, ROUTES, Route, Scope};
+pub(crate) use ingest::MEMBERS_OF_A_READING;
+pub use route::{Answer, Body, Class, Kind, Param, Presence, Route, SchemaOf, Scope};
+pub use table::ROUTES;
 
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -60,7 +64,7 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             simulate::routes(app),
         ]))
         .boxed();
-    let outside = either([health::routes(app), metrics::routes(app), root::routes(app)]);
+    let outside = either([health::routes(app), metrics::routes(app), root::routes(app), docs::routes(app)]);
     either([data, reading, outside, unmatched(app)])
 }
 
@@ -197,7 +201,7 @@ mod tests {
     use crate::node::Node;
     use crate::server::answer;
     use bytes::Bytes;
-    use config::Config;
+    use config::{Config, ConfigError};
     use http_body_util::{BodyExt as _, Full};
     use persistence::admin::Change;
     use runtime::Clock;
@@ -213,11 +217,16 @@ mod tests {
 
     impl Bench {
         async fn start() -> Self {
+            Self::start_with(Ok).await
+        }
+
+        async fn start_with(change: impl FnOnce(Config) -> Result<Config, ConfigError>) -> Self {
             let dir = tempfile::tempdir().expect("a folder");
             let config = Config::defaults()
                 .with("store.data_dir", dir.path().to_str().expect("Unicode"))
                 .and_then(|config| config.with("server.listen", "127.0.0.1:0"))
                 .and_then(|config| config.with("limits.body_bytes_max", 1_000))
+                .and_then(change)
                 .expect("known settings");
             let node = Node::start(config, Clock::System).await.expect("a node");
             Self { routes: all(node.app()), node, _dir: dir }
@@ -313,6 +322,24 @@ mod tests {
         );
         assert!(slash.headers().contains_key("x-request-id"));
         for path in ["///", "//localhost/", "/api/v1/cases/%ff", "/api/v1/cases/%zz", "/api/v1/cases//"] {
+            assert_eq!(bench.status("GET", path, &[]).await, StatusCode::NOT_FOUND, "{path}");
+        }
+        bench.node.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_documentation_is_served_from_here_or_not_at_all() {
+        let bench = Bench::start().await;
+        let (document, body) = bench.ask("GET", "/openapi.json", &[], "").await;
+        assert_eq!((document.status(), &body["openapi"]), (StatusCode::OK, &"3.1.0".into()));
+        for path in ["/docs", "/redoc", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/read.js"] {
+            let (page, _) = bench.ask("GET", path, &[], "").await;
+            assert_eq!(page.status(), StatusCode::OK, "{path}");
+        }
+        assert_eq!(bench.status("GET", "/docs/none.js", &[]).await, StatusCode::NOT_FOUND);
+        bench.node.stop().await;
+        let bench = Bench::start_with(|config| config.with("docs.enabled", false)).await;
+        for path in ["/openapi.json", "/docs", "/redoc", "/docs/swagger-ui.css"] {
             assert_eq!(bench.status("GET", path, &[]).await, StatusCode::NOT_FOUND, "{path}");
         }
         bench.node.stop().await;

@@ -101,7 +101,7 @@ impl State {
     ];
 
     /// The name as it stands in JSON and in the store.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Predicted => "predicted",

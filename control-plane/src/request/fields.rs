@@ -2,6 +2,7 @@
 
 use super::lax::Wrong;
 use crate::api_error::ApiError;
+use crate::routes::Param;
 use domain::reading::Problem;
 use serde_json::{Map, Value};
 
@@ -17,23 +18,38 @@ pub(crate) struct Fields {
     location: &'static str,
     values: Map<String, Value>,
     problems: Vec<Problem>,
+    /// What the route's entry says that there is to read; `None` when it says nothing of these values.
+    documented: Option<&'static [Param]>,
 }
 
 impl Fields {
     /// The members of a body.
     pub(crate) fn of_body(values: Map<String, Value>) -> Self {
-        Self { location: "body", values, problems: Vec::new() }
+        Self { location: "body", values, problems: Vec::new(), documented: None }
     }
 
     /// The parameters of a query; of two with one name, the last.
     pub(crate) fn of_query(query: &[(String, String)]) -> Self {
         let values = query.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-        Self { location: "query", values, problems: Vec::new() }
+        Self { location: "query", values, problems: Vec::new(), documented: None }
+    }
+
+    /// The same; to read a value that is not among `params` is a mistake in the program.
+    #[must_use]
+    pub(crate) fn documented(self, params: &'static [Param]) -> Self {
+        Self { documented: Some(params), ..self }
+    }
+
+    /// The value called `name`.
+    fn get(&self, name: &str) -> Option<&Value> {
+        let documented = |params: &'static [Param]| params.iter().any(|param| param.name == name);
+        debug_assert!(self.documented.is_none_or(documented), "{name} of the {} is not documented", self.location);
+        self.values.get(name)
     }
 
     /// A value that must be there.
     pub(crate) fn required<T: Default>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Wrong>) -> T {
-        match self.values.get(name).map(read) {
+        match self.get(name).map(read) {
             Some(Ok(value)) => return value,
             Some(Err(wrong)) => self.wrong(name, wrong),
             None => self.wrong(name, Wrong::new("Field required")),
@@ -43,7 +59,7 @@ impl Fields {
 
     /// A value that may be absent or null.
     pub(crate) fn optional<T>(&mut self, name: &str, read: impl Fn(&Value) -> Result<T, Wrong>) -> Option<T> {
-        match self.values.get(name).filter(|value| !value.is_null()).map(read)? {
+        match self.get(name).filter(|value| !value.is_null()).map(read)? {
             Ok(value) => Some(value),
             Err(wrong) => {
                 self.wrong(name, wrong);
@@ -54,7 +70,7 @@ impl Fields {
 
     /// A value that may be absent, but not null; `default` stands in for it.
     pub(crate) fn or<T>(&mut self, name: &str, default: T, read: impl Fn(&Value) -> Result<T, Wrong>) -> T {
-        match self.values.get(name).map(read) {
+        match self.get(name).map(read) {
             Some(Ok(value)) => return value,
             Some(Err(wrong)) => self.wrong(name, wrong),
             None => {}

@@ -7,6 +7,7 @@ use crate::reply::Reply;
 use crate::request::Call;
 use domain::event::Control;
 use runtime::AgentStatus;
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -23,12 +24,15 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-#[derive(Serialize)]
-struct Tree {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Tree {
     /// In start order.
     agents: Vec<AgentStatus>,
     count: usize,
 }
+
+/// How the agent is now; null in the moment between two incarnations.
+pub(crate) type Controlled = Option<AgentStatus>;
 
 async fn list(app: App, _: Call) -> Result<Reply, ApiError> {
     let agents = app.runtime.status().await?;
@@ -41,6 +45,6 @@ async fn control(app: App, call: Call, action: Control) -> Result<Reply, ApiErro
         return Err(ApiError::NotFound(format!("There is no agent called {name}")));
     }
     tracing::info!(agent = name, ?action, by = call.caller.name, "agent controlled");
-    let status = app.runtime.status().await?.into_iter().find(|agent| agent.name == name);
+    let status: Controlled = app.runtime.status().await?.into_iter().find(|agent| agent.name == name);
     Reply::json(&status)
 }

@@ -6,13 +6,26 @@ use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
 use domain::{AssetId, CaseId, Envelope, Event};
-use persistence::cases::{self, Cursor, Evidence, Filter, State, Trace};
+use persistence::cases::{self, Case, Cursor, Evidence, Filter, State, Trace};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 const LIST: &Route = entry("GET", "/api/v1/cases");
 const ONE: &Route = entry("GET", "/api/v1/cases/{id}");
+
+/// The states of a case, as they are told.
+pub(crate) const STATES: [&str; State::ALL.len()] = {
+    let mut names = [""; State::ALL.len()];
+    let mut idx = 0;
+    while idx < names.len() {
+        names[idx] = State::ALL[idx].as_str();
+        idx += 1;
+    }
+    names
+};
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([mount(app, LIST, list), mount(app, ONE, one)])
@@ -22,7 +35,7 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let name = lax::string_max(app.limits.string_bytes_max);
     let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
-    let state = query.optional("state", lax::named(&State::ALL.map(State::as_str), state_called));
+    let state = query.optional("state", lax::named(&STATES, state_called));
     let asset = query.optional("asset", &name).map(AssetId::from);
     let after = query.optional("after", &name);
     let after = after.and_then(|text| match text.parse::<Cursor>() {
@@ -75,34 +88,46 @@ async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
 }
 
 /// The case's own fields, and what was said of it by kind, each in the order of the log.
-fn document(Trace { case, evidence, steps }: Trace) -> Result<Value, ApiError> {
-    let mut document = serde_json::to_value(&case).map_err(ApiError::internal)?;
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Document {
+    #[serde(flatten)]
+    case: Case,
+    anomalies: Vec<Value>,
+    predictions: Vec<Value>,
+    decisions: Vec<Value>,
+    work_orders: Vec<Value>,
+    log: Vec<Value>,
+    history: Vec<Value>,
+}
+
+fn document(Trace { case, evidence, steps }: Trace) -> Result<Document, ApiError> {
     let anomalies = evidence.iter().map(anomaly).collect::<Result<Vec<_>, _>>()?;
-    let (mut predictions, mut decisions, mut work_orders, mut log, mut history) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut document = Document {
+        case,
+        anomalies,
+        predictions: Vec::new(),
+        decisions: Vec::new(),
+        work_orders: Vec::new(),
+        log: Vec::new(),
+        history: Vec::new(),
+    };
     for step in &steps {
         let list = match step.event {
-            Event::MaintenancePredicted(_) => &mut predictions,
+            Event::MaintenancePredicted(_) => &mut document.predictions,
             Event::DecisionRequired(_)
             | Event::DecisionReceived(_)
             | Event::DecisionExpired(_)
             | Event::MaintenanceRequested(_)
             | Event::MaintenanceApproved(_)
-            | Event::MaintenanceDeclined(_) => &mut decisions,
+            | Event::MaintenanceDeclined(_) => &mut document.decisions,
             Event::MaintenanceScheduled(_) | Event::SchedulingFailed(_) | Event::MaintenanceCompleted(_) => {
-                &mut work_orders
+                &mut document.work_orders
             }
-            Event::LogEntryWritten(_) => &mut log,
-            _ => &mut history,
+            Event::LogEntryWritten(_) => &mut document.log,
+            _ => &mut document.history,
         };
         list.push(stamped(step)?);
     }
-    document["anomalies"] = json!(anomalies);
-    document["predictions"] = json!(predictions);
-    document["decisions"] = json!(decisions);
-    document["work_orders"] = json!(work_orders);
-    document["log"] = json!(log);
-    document["history"] = json!(history);
     Ok(document)
 }
 

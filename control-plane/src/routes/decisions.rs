@@ -1,5 +1,6 @@
 //! `/decisions`: what people are asked, and what they answered.
 
+use super::route::{Kind, Param};
 use super::{Route, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -11,10 +12,10 @@ use domain::{AssetId, CaseId, CorrelationId, DecisionRequestId, Event, EventId, 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan as _};
-use persistence::decisions::{self, Decision, Filter, Request};
+use persistence::decisions::{self, Decision, Filter, Request, RequestState};
 use persistence::unit::Appended;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -23,6 +24,18 @@ use warp::reply::Response;
 const SUBMIT: &Route = entry("POST", "/api/v1/decisions/submit");
 const LIST: &Route = entry("GET", "/api/v1/decisions");
 const PENDING: &Route = entry("GET", "/api/v1/decisions/pending");
+
+/// What an answer is told with.
+pub(crate) const MEMBERS: &[Param] = &[
+    Param::required("request_id", Kind::Text, "The question"),
+    Param::required("decision", Kind::Text, "The answer, in any of the spellings of the question or as free text"),
+    Param::required("operator_id", Kind::Text, "Who decided"),
+    Param::optional("justification", Kind::Text, "Why"),
+    Param::optional("timestamp", Kind::Time, "When; now if absent"),
+    Param::or("confidence", Kind::Number(Some(0.0), Some(1.0)), "1.0", "How sure they are"),
+    Param::optional("additional_notes", Kind::Text, "What else they said"),
+    Param::optional("correlation_id", Kind::Text, "The request it came of, if nobody had asked"),
+];
 
 /// Widths of the old contract's columns.
 const NAME_BYTES_MAX: usize = 255;
@@ -36,8 +49,8 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 }
 
 /// An answer as the old contract tells it, with what we know besides.
-#[derive(Debug, Serialize)]
-struct Told {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Told {
     request_id: DecisionRequestId,
     decision: String,
     operator_id: String,
@@ -73,6 +86,15 @@ impl From<Decision> for Told {
     }
 }
 
+/// What whoever answered is told.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Submitted {
+    #[serde(flatten)]
+    told: Told,
+    /// How the question stood; absent if nobody had asked.
+    request_state: Option<RequestState>,
+}
+
 /// Records an answer. What follows of it is the business of the agent that asked: an answer to no question, or to
 /// one that was answered before, is kept and changes nothing.
 async fn submit(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -83,7 +105,7 @@ async fn submit(app: App, call: Call) -> Result<Reply, ApiError> {
     let operator = body.required("operator_id", &name);
     let justification = body.optional("justification", &text);
     let now = app.now();
-    let decided_at = body.or("timestamp", now, lax::datetime);
+    let decided_at = body.optional("timestamp", lax::datetime).unwrap_or(now);
     let confidence = body.or("confidence", 1.0, lax::float_in(0.0, 1.0));
     let notes = body.optional("additional_notes", &text);
     let correlation = body.optional("correlation_id", &name).map(CorrelationId::from);
@@ -121,9 +143,8 @@ async fn submit(app: App, call: Call) -> Result<Reply, ApiError> {
         event_id: event.id,
         received_at: zulu(event.at),
     };
-    let mut told = serde_json::to_value(told).map_err(ApiError::internal)?;
-    told["request_state"] = json!(asked.map(|asked| asked.state));
-    let answer = told.to_string();
+    let submitted = Submitted { told, request_state: asked.map(|asked| asked.state) };
+    let answer = serde_json::to_string(&submitted).map_err(ApiError::internal)?;
     let idempotency = call.idempotency(answer.clone(), now)?;
     let answer = match app.append(vec![event], idempotency).await? {
         Appended::Stored(_) => answer,
@@ -159,8 +180,8 @@ fn last_instant(day: Date) -> Option<Timestamp> {
 }
 
 /// A question that waits, with all that is needed to answer it.
-#[derive(Debug, Serialize)]
-struct Question {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Question {
     id: DecisionRequestId,
     asset: AssetId,
     case: Option<CaseId>,
@@ -206,6 +227,7 @@ async fn pending(app: App, call: Call) -> Result<Reply, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_day_lasts_until_its_last_microsecond() {

@@ -11,7 +11,8 @@ use crate::request::{Call, fresh_correlation, lax};
 use domain::{CorrelationId, Envelope, Event, Seq};
 use persistence::unit::Appended;
 use persistence::{StoreError, dead_letters};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use simulations::scenario::{N_FAULT, N_HISTORY};
 use status::{Buried, Facts, Status};
 use tracing::info;
@@ -34,6 +35,13 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([mount(app, START, start), mount(app, STATUS, show)])
 }
 
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Started<'a> {
+    correlation_id: &'a CorrelationId,
+    status: &'static str,
+    status_url: String,
+}
+
 /// Begins a run. It goes on by itself; what it does is in the log.
 async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
@@ -50,12 +58,9 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
             include_decision,
         },
     );
-    let answer = json!({
-        "correlation_id": correlation,
-        "status": "started",
-        "status_url": format!("/api/v1/demo/golden-path/status/{correlation}"),
-    })
-    .to_string();
+    let status_url = format!("/api/v1/demo/golden-path/status/{correlation}");
+    let answer = Started { correlation_id: &correlation, status: "started", status_url };
+    let answer = serde_json::to_string(&answer).map_err(ApiError::internal)?;
     let idempotency = call.idempotency(answer.clone(), app.now())?;
     let run = driver::Run::new(&correlation, began.at, sensor_events, include_decision);
     match app.append(vec![began], idempotency).await? {

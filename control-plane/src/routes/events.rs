@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
 use domain::{CorrelationId, Envelope, Seq};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
@@ -20,8 +21,8 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     mount(app, const { entry("GET", "/api/v1/events") }, list)
 }
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Page {
     /// In log order.
     events: Vec<Arc<Envelope>>,
     /// The `after` of the next page; absent when there is none yet.

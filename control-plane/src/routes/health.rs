@@ -9,8 +9,8 @@ use crate::request::Call;
 use persistence::StoreError;
 use persistence::redis::RedisHealth;
 use runtime::{AgentStatus, Kind, State};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use std::time::Duration;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -30,8 +30,8 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-#[derive(Serialize)]
-struct Health {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Health {
     status: &'static str,
     database: &'static str,
     redis: &'static str,
@@ -53,19 +53,24 @@ async fn overall(app: &App) -> Health {
     Health { status, database, redis, timestamp: instants::naive(app.now()) }
 }
 
-async fn live(_: App, _: Call) -> Result<Reply, ApiError> {
-    Reply::json(&json!({ "status": "alive" }))
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Live {
+    status: &'static str,
 }
 
-#[derive(Serialize)]
-struct Readiness {
+async fn live(_: App, _: Call) -> Result<Reply, ApiError> {
+    Reply::json(&Live { status: "alive" })
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Readiness {
     status: &'static str,
     /// Children of the tree that are not at work, and how they are.
     impaired: Vec<Impaired>,
 }
 
-#[derive(Serialize)]
-struct Impaired {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Impaired {
     name: &'static str,
     state: State,
 }
@@ -85,18 +90,44 @@ async fn ready(app: App, _: Call) -> Result<Reply, ApiError> {
     Ok(Reply::json(&Readiness { status, impaired })?.status(code))
 }
 
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Database {
+    db_status: &'static str,
+}
+
 async fn database(app: App, _: Call) -> Result<Reply, ApiError> {
     ask_database(&app).await.map_err(|error| {
         tracing::warn!(%error, "database check failed");
         ApiError::unavailable("Database connection failed")
     })?;
-    Reply::json(&json!({ "db_status": "connected" }))
+    Reply::json(&Database { db_status: "connected" })
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Redis {
+    status: &'static str,
+    /// Absent when there is no Redis.
+    #[serde(flatten)]
+    figures: Option<RedisFigures>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct RedisFigures {
+    ping: bool,
+    memory_used: String,
+    connected_clients: u64,
+}
+
+impl From<RedisHealth> for RedisFigures {
+    fn from(health: RedisHealth) -> Self {
+        Self { ping: health.ping, memory_used: health.memory_used_human, connected_clients: health.connected_clients }
+    }
 }
 
 async fn redis(app: App, _: Call) -> Result<Reply, ApiError> {
     match ask_redis(&app).await {
-        None => Reply::json(&json!({ "status": "not configured" })),
-        Some(Ok(health)) => Reply::json(&shown(&health)),
+        None => Reply::json(&Redis { status: "not configured", figures: None }),
+        Some(Ok(health)) => Reply::json(&Redis { status: "healthy", figures: Some(health.into()) }),
         Some(Err(error)) => {
             tracing::warn!(%error, "redis check failed");
             Err(ApiError::unavailable("Redis connection failed"))
@@ -104,17 +135,8 @@ async fn redis(app: App, _: Call) -> Result<Reply, ApiError> {
     }
 }
 
-fn shown(health: &RedisHealth) -> serde_json::Value {
-    json!({
-        "status": "healthy",
-        "ping": health.ping,
-        "memory_used": health.memory_used_human,
-        "connected_clients": health.connected_clients,
-    })
-}
-
-#[derive(Serialize)]
-struct Detailed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Detailed {
     #[serde(flatten)]
     health: Health,
     agents: Vec<AgentStatus>,
@@ -122,7 +144,7 @@ struct Detailed {
 }
 
 /// The writer in numbers.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Writer {
     commits: u64,
     events: u64,

@@ -4,6 +4,9 @@
 
 mod batch;
 
+pub(crate) use batch::Batch;
+
+use super::route::{Kind, Param};
 use super::{either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -12,12 +15,60 @@ use crate::request::{Call, Fields, fresh_correlation, lax};
 use domain::CorrelationId;
 use domain::reading::{Incoming, Problem, SensorType};
 use persistence::unit::Ingested;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
+
+/// What a reading is told with.
+pub(crate) const MEMBERS_OF_A_READING: &[Param] = &[
+    Param::required("sensor_id", Kind::Text, "Who measured"),
+    Param::required("value", Kind::Number(None, None), "What, in the sensor's unit"),
+    Param::optional("timestamp", Kind::Time, "When; now if absent"),
+    Param::optional("sensor_type", Kind::OneOf(&SENSOR_TYPES), "What kind of sensor it is"),
+    Param::optional("unit", Kind::Text, "The unit of the value"),
+    Param::or("quality", Kind::Number(Some(0.0), Some(1.0)), "1.0", "How far the value can be trusted"),
+    Param::or(
+        "metadata",
+        Kind::Map(&Kind::Any),
+        "{}",
+        "What else is known; `asset_id`, `limit_high` and `limit_low` describe the sensor",
+    ),
+];
+
+/// The same for a body that may bear a correlation, or metrics side by side in place of a value.
+pub(crate) const MEMBERS: &[Param] = &[
+    MEMBERS_OF_A_READING[0],
+    Param::optional("value", Kind::Number(None, None), "What, in the sensor's unit; or one of the metrics below"),
+    MEMBERS_OF_A_READING[2],
+    MEMBERS_OF_A_READING[3],
+    MEMBERS_OF_A_READING[4],
+    MEMBERS_OF_A_READING[5],
+    MEMBERS_OF_A_READING[6],
+    Param::optional("correlation_id", Kind::Uuid, "Names the request; one is made up when there is none"),
+    Param::optional(
+        "temperature",
+        Kind::Number(None, None),
+        "In place of `value`: a reading of `<sensor_id>.temperature`",
+    ),
+    Param::optional("pressure", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.pressure`"),
+    Param::optional("vibration", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.vibration`"),
+    Param::optional("humidity", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.humidity`"),
+];
+
+/// The kinds of sensors, as they are told.
+const SENSOR_TYPES: [&str; SensorType::ALL.len()] = {
+    let mut names = [""; SensorType::ALL.len()];
+    let mut idx = 0;
+    while idx < names.len() {
+        names[idx] = SensorType::ALL[idx].as_str();
+        idx += 1;
+    }
+    names
+};
 
 /// Metrics that one body may bring side by side in place of a `value`, as the old load script does.
 const SIDE_BY_SIDE: [SensorType; 4] =
@@ -30,8 +81,8 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-#[derive(Serialize)]
-struct Ingest {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ingest {
     status: &'static str,
     event_id: Uuid,
     correlation_id: CorrelationId,
@@ -85,12 +136,11 @@ fn readings(fields: &mut Fields) -> Vec<Incoming> {
 
 /// The one reading that `fields` describe, read the way the old system did.
 fn reading(fields: &mut Fields) -> Incoming {
-    let names = SensorType::ALL.map(SensorType::as_str);
     Incoming {
         sensor: fields.required("sensor_id", lax::string),
         value: fields.required("value", lax::float),
         taken_at: fields.optional("timestamp", lax::datetime),
-        sensor_type: fields.optional("sensor_type", lax::named(&names, SensorType::parse)),
+        sensor_type: fields.optional("sensor_type", lax::named(&SENSOR_TYPES, SensorType::parse)),
         unit: fields.optional("unit", lax::string),
         quality: quality(fields),
         metadata: fields.or("metadata", Map::new(), lax::object),

@@ -2,6 +2,7 @@
 
 mod told;
 
+use super::route::{Kind, Param};
 use super::{Route, either, entry, mount, reports};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -23,11 +24,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use told::{Known, Outcome};
+
+pub(crate) use told::{Item, Told};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 const SCHEDULE: &Route = entry("POST", "/api/v1/maintenance/schedule");
 const SCHEDULED: &Route = entry("GET", "/api/v1/maintenance/scheduled");
+
+/// What maintenance is asked for with.
+pub(crate) const MEMBERS: &[Param] = &[
+    Param::required("sensor_id", Kind::Text, "The sensor that foretells the failure"),
+    Param::optional("sensor_type", Kind::Text, "What kind of sensor it is"),
+    Param::optional("equipment_id", Kind::Text, "The asset; called like the sensor if absent"),
+    Param::required("predicted_failure_date", Kind::Time, "When it will fail"),
+    Param::required("time_to_failure_days", Kind::Number(Some(0.0), Some(DAYS_MAX)), "How far off that is"),
+    Param::or("maintenance_type", Kind::Text, "\"preventive\"", "What is to be done"),
+    Param::or("prediction_method", Kind::Text, "\"demo\"", "How the failure was foretold"),
+    Param::or("prediction_confidence", Kind::Number(Some(0.0), Some(1.0)), "0.8", "How sure that is"),
+    Param::or("historical_data_points", Kind::Int(Some(0), None), "0", "Readings it rests on"),
+    Param::optional("model_name", Kind::Text, "The model that foretold it"),
+    Param::optional("model_version", Kind::Text, "And its version"),
+    Param::or("model_metrics", Kind::Map(&Kind::Number(None, None)), "{}", "And its figures"),
+    Param::or("recommended_actions", Kind::List(&Kind::Text), "[]", "The steps; two stock ones if empty"),
+    Param::or("trigger_source", Kind::Text, "\"ui\"", "What led to the request"),
+    Param::optional("correlation_id", Kind::Text, "Names the request; one is made up when there is none"),
+    Param::optional("prediction_agent_id", Kind::Text, "Who foretold it"),
+    Param::or("include_report", Kind::Flag, "true", "Whether an overview is made as well"),
+    Param::or("metadata", Kind::Map(&Kind::Any), "{}", "Taken and left alone"),
+];
 
 /// Longest wait for a slot; clients of the old system give up after 20 s.
 const WAIT: Duration = Duration::from_secs(15);

@@ -1,5 +1,6 @@
 //! `/reports`: figures counted from the store.
 
+use super::route::{Kind, Param};
 use super::{Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -11,7 +12,10 @@ use domain::report::{Generated, Requested};
 use domain::{CorrelationId, Event, EventId, ReportId, Seq, Timestamp};
 use jiff::SignedDuration;
 use persistence::unit::Appended;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -28,6 +32,47 @@ const ID_BYTES_MAX: usize = 255;
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     mount(app, GENERATE, generate)
+}
+
+/// What a report is asked for with.
+pub(crate) const MEMBERS: &[Param] = &[
+    Param::required("report_type", Kind::Text, "What it is about"),
+    Param::or("format", Kind::Text, "\"json\"", "Its form"),
+    Param::optional("report_id", Kind::Text, "Its name; one is made up when there is none"),
+    Param::optional("time_range_start", Kind::Time, "From when"),
+    Param::optional("time_range_end", Kind::Time, "Until when"),
+    Param::or("parameters", Kind::Map(&Kind::Any), "{}", "Given back as they are"),
+    Param::or("include_charts", Kind::Flag, "true", "Whether charts are wanted"),
+];
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Told {
+    report_id: ReportId,
+    report_type: String,
+    format: String,
+    /// The report itself, in its form.
+    content: String,
+    generated_at: String,
+    /// PNG images in base64, by name.
+    charts_encoded: BTreeMap<String, String>,
+    metadata: Metadata,
+    /// Why there is no report.
+    error_message: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Metadata {
+    parameters: Map<String, Value>,
+    time_range_start: String,
+    time_range_end: String,
+    include_charts: bool,
+    analytics_summary: Summary,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Summary {
+    data_points: u64,
+    has_chart_data: bool,
 }
 
 async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -61,22 +106,22 @@ async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
     let (generated, at) = awaited(&app, &known.correlation, known.request, after, started + WAIT)
         .await?
         .ok_or_else(|| ApiError::GatewayTimeout(format!("The report was not made within {} s", WAIT.as_secs())))?;
-    Reply::json(&json!({
-        "report_id": generated.report,
-        "report_type": generated.report_type,
-        "format": generated.format,
-        "content": generated.content,
-        "generated_at": offset(at),
-        "charts_encoded": {},
-        "metadata": {
-            "parameters": Value::Object(parameters),
-            "time_range_start": zulu(known.wanted.from),
-            "time_range_end": zulu(known.wanted.to),
-            "include_charts": include_charts,
-            "analytics_summary": { "data_points": generated.data_points, "has_chart_data": false },
+    Reply::json(&Told {
+        report_id: generated.report,
+        report_type: generated.report_type,
+        format: generated.format,
+        content: generated.content,
+        generated_at: offset(at),
+        charts_encoded: BTreeMap::new(),
+        metadata: Metadata {
+            parameters,
+            time_range_start: zulu(known.wanted.from),
+            time_range_end: zulu(known.wanted.to),
+            include_charts,
+            analytics_summary: Summary { data_points: generated.data_points, has_chart_data: false },
         },
-        "error_message": generated.error,
-    }))
+        error_message: generated.error,
+    })
 }
 
 /// What a repeat of the request needs to find its report.

@@ -5,12 +5,13 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::Call;
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-#[derive(Serialize)]
-struct Hello {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Hello {
     message: String,
 }
 

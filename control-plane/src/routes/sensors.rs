@@ -9,6 +9,7 @@ use crate::request::{Call, lax};
 use domain::reading::SensorType;
 use domain::{AssetId, SensorId};
 use persistence::{readings, sensors};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-#[derive(Serialize)]
-struct Reading {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Reading {
     sensor_id: SensorId,
     sensor_type: SensorType,
     value: f64,
@@ -70,8 +71,8 @@ async fn list_readings(app: App, call: Call) -> Result<Reply, ApiError> {
     Reply::json(&readings.into_iter().map(Reading::from).collect::<Vec<_>>())
 }
 
-#[derive(Serialize)]
-struct Sensor {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Sensor {
     sensor_id: SensorId,
     reading_count: u64,
     last_reading: Option<String>,

@@ -2,6 +2,7 @@
 //!
 //! The answer comes after their commit, so `success` means stored.
 
+use super::route::{Kind, Param};
 use super::{Route, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -10,7 +11,8 @@ use crate::request::{Call, Fields, lax};
 use domain::reading::Incoming;
 use domain::{CorrelationId, Timestamp};
 use runtime::intake::Key;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use simulations::OutOfRange;
 use simulations::classic::{self, Anomaly, ClassicSample, Drift, Normal};
@@ -21,6 +23,42 @@ use warp::reply::Response;
 const DRIFT: &Route = entry("POST", "/api/v1/simulate/drift-event");
 const ANOMALY: &Route = entry("POST", "/api/v1/simulate/anomaly-event");
 const NORMAL: &Route = entry("POST", "/api/v1/simulate/normal-data");
+
+const SENSOR: Param = Param::optional("sensor_id", Kind::Text, "Whose readings they are");
+const NUMBER: Kind = Kind::Number(None, None);
+const COUNT: Kind = Kind::Int(None, None);
+
+/// What a drift is told with: in the body, in the query, or in both.
+pub(crate) const DRIFT_PARAMS: &[Param] = &[
+    SENSOR,
+    Param::optional("drift_magnitude", NUMBER, "How far the values move from the first to the last"),
+    Param::optional("num_samples", COUNT, "How many readings"),
+    Param::optional("base_value", NUMBER, "Where they begin"),
+    Param::optional("noise_level", NUMBER, "Standard deviation of the noise"),
+];
+
+/// The same for spikes.
+pub(crate) const ANOMALY_PARAMS: &[Param] = &[
+    SENSOR,
+    Param::optional("anomaly_magnitude", NUMBER, "How far a spike leaves the normal value"),
+    Param::optional("num_anomalies", COUNT, "How many spikes, among five times as many readings"),
+];
+
+/// The same for a normal day.
+pub(crate) const NORMAL_PARAMS: &[Param] = &[
+    SENSOR,
+    Param::optional("num_samples", COUNT, "How many readings"),
+    Param::optional("duration_minutes", COUNT, "The time over which they are spread, up to now"),
+];
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Simulated {
+    status: &'static str,
+    message: String,
+    simulation_id: Uuid,
+    events_generated: usize,
+    correlation_id: CorrelationId,
+}
 
 /// Readings handed over at once.
 const CHUNK: usize = 1_000;
@@ -109,13 +147,13 @@ async fn send(
             return Err(ApiError::invalid(&format!("body → {}", problem.field), &problem.message));
         }
     }
-    Reply::json(&json!({
-        "status": "success",
-        "message": format!("{} readings of simulated {what} of sensor {sensor} are stored", samples.len()),
-        "simulation_id": id,
-        "events_generated": samples.len(),
-        "correlation_id": correlation,
-    }))
+    Reply::json(&Simulated {
+        status: "success",
+        message: format!("{} readings of simulated {what} of sensor {sensor} are stored", samples.len()),
+        simulation_id: id,
+        events_generated: samples.len(),
+        correlation_id: correlation,
+    })
 }
 
 fn incoming(sensor: &str, sample: &ClassicSample) -> Incoming {

@@ -1,91 +1,266 @@
-//! The table of routes. It says of each who may use it and what it takes, and nothing of how it is answered.
+//! The table of routes. It says of each who may use it and how often, what it takes and answers, and nothing of how.
 
-/// Who may use a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Everybody.
-    Public,
-    /// Everybody with a valid key.
-    AnyKey,
-    /// Whoever has a key with this scope.
-    Needs(&'static str),
-    /// Whoever has a key with this scope, and those whom `[metrics]` lets in without one.
-    Metrics(&'static str),
-}
-
-/// The body that a route takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// None; one that is sent is not read.
-    None,
-    /// One item, up to `limits.body_bytes_max`.
-    Item,
-    /// Many items, up to `limits.batch_body_bytes_max`.
-    Batch,
-}
-
-/// One route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The method.
-    pub method: &'static str,
-    /// The path; a segment in braces stands for any one segment.
-    pub pattern: &'static str,
-    /// Who may use it.
-    pub scope: Scope,
-    /// The body it takes.
-    pub body: Body,
-    /// What it does, in a line.
-    pub summary: &'static str,
-}
-
-const fn get(pattern: &'static str, scope: Scope, summary: &'static str) -> Route {
-    Route { method: "GET", pattern, scope, body: Body::None, summary }
-}
-
-const fn post(pattern: &'static str, scope: &'static str, body: Body, summary: &'static str) -> Route {
-    Route { method: "POST", pattern, scope: Scope::Needs(scope), body, summary }
-}
+use super::route::{Body, Class, Kind, Param, Route, Scope, get, json, list, media, post};
+use super::{
+    agents, cases, decisions, demo, docs, events, health, ingest, maintenance, reports, root, sensors, simulate,
+};
+use persistence::{cases::Case, dead_letters::DeadLetter, maintenance_log::Line, notifications::Notification};
+use runtime::metrics::Form;
 
 const DATA_READ: Scope = Scope::Needs("data:read");
+const AGENTS_READ: Scope = Scope::Needs("agents:read");
+const MAINTENANCE_READ: Scope = Scope::Needs("maintenance:read");
+
+const LIMIT: Param = Param::or("limit", Kind::Int(Some(1), Some(1000)), "100", "Most rows of the page");
+const OFFSET: Param = Param::or("offset", Kind::Int(Some(0), None), "0", "Rows to leave out; `after` is cheaper");
+const AFTER: Param = Param::optional("after", Kind::Text, "The cursor of the `Link` of the page before");
 
 /// Every route there is.
 pub const ROUTES: &[Route] = &[
-    get("/", Scope::Public, "Say hello"),
-    get("/health", Scope::Public, "Tell whether database and Redis answer"),
-    get("/health/db", Scope::AnyKey, "Tell whether the database answers"),
-    get("/health/redis", Scope::AnyKey, "Tell how Redis is"),
-    get("/health/detailed", Scope::AnyKey, "Tell how database, Redis and each agent are"),
-    get("/livez", Scope::Public, "Tell that the process lives"),
-    get("/readyz", Scope::Public, "Tell whether requests can be served"),
-    get("/metrics", Scope::Metrics("metrics:read"), "Metrics as Prometheus reads them"),
-    post("/api/v1/data/ingest", "data:ingest", Body::Item, "Store one reading"),
-    post("/api/v1/data/ingest/batch", "data:ingest", Body::Batch, "Store many readings"),
-    get("/api/v1/sensors/readings", DATA_READ, "List readings, newest first"),
-    get("/api/v1/sensors/sensors", DATA_READ, "List sensors"),
-    post("/api/v1/decisions/submit", "tasks:update", Body::Item, "Answer a question to a person"),
-    get("/api/v1/decisions", DATA_READ, "List decisions, newest first"),
-    get("/api/v1/decisions/pending", DATA_READ, "List questions that wait for a person"),
-    post("/api/v1/maintenance/schedule", "maintenance:schedule", Body::Item, "Approve maintenance and have it booked"),
-    get("/api/v1/maintenance/scheduled", Scope::Needs("maintenance:read"), "List booked maintenance, newest first"),
-    get("/api/v1/maintenance/log", Scope::Needs("maintenance:read"), "List the maintenance log, newest first"),
-    post("/api/v1/simulate/drift-event", "simulate:run", Body::Item, "Send readings that drift"),
-    post("/api/v1/simulate/anomaly-event", "simulate:run", Body::Item, "Send readings with spikes"),
-    post("/api/v1/simulate/normal-data", "simulate:run", Body::Item, "Send readings of a normal day"),
-    post("/api/v1/demo/golden-path", "simulate:run", Body::Item, "Have a machine fail and be repaired"),
-    get("/api/v1/demo/golden-path/status/{correlation_id}", DATA_READ, "Tell how far a golden path is"),
-    get("/api/v1/cases", DATA_READ, "List cases, newest first"),
-    get("/api/v1/cases/{id}", DATA_READ, "One case with all that led to it and came of it"),
-    post("/api/v1/reports/generate", "reports:generate", Body::Item, "Make a report"),
-    get("/api/v1/agents", Scope::Needs("agents:read"), "The supervision tree"),
-    post("/api/v1/agents/{name}/pause", "agents:control", Body::None, "Hold an agent"),
-    post("/api/v1/agents/{name}/resume", "agents:control", Body::None, "Let an agent go on"),
-    post("/api/v1/agents/{name}/restart", "agents:control", Body::None, "Start an agent anew"),
-    get("/api/v1/events", DATA_READ, "List events, in order"),
-    get("/api/v1/notifications", DATA_READ, "List notifications, newest first"),
-    get("/api/v1/dead-letters", Scope::Needs("agents:read"), "List events that an agent gave up, newest first"),
+    get("/", Scope::Public, Class::Probe, "Say hello", json::<root::Hello>()),
+    get("/health", Scope::Public, Class::Probe, "Tell whether database and Redis answer", json::<health::Health>()),
+    get("/health/db", Scope::AnyKey, Class::Probe, "Tell whether the database answers", json::<health::Database>()),
+    get("/health/redis", Scope::AnyKey, Class::Probe, "Tell how Redis is", json::<health::Redis>()),
+    get(
+        "/health/detailed",
+        Scope::AnyKey,
+        Class::Probe,
+        "Tell how database, Redis and each agent are",
+        json::<health::Detailed>(),
+    ),
+    get("/livez", Scope::Public, Class::Probe, "Tell that the process lives", json::<health::Live>()),
+    get("/readyz", Scope::Public, Class::Probe, "Tell whether requests can be served", json::<health::Readiness>())
+        .others(&[json::<health::Readiness>().status(503)]),
+    get(
+        "/metrics",
+        Scope::Metrics("metrics:read"),
+        Class::Probe,
+        "Metrics as Prometheus reads them",
+        media(Form::Text.content_type()),
+    )
+    .others(&[media(Form::OpenMetrics.content_type())]),
+    get("/openapi.json", Scope::Public, Class::Docs, "This document", media("application/json")).errors(&[404]),
+    get("/docs", Scope::Public, Class::Docs, "The routes, to read and to try out", media(docs::HTML)).errors(&[404]),
+    get("/redoc", Scope::Public, Class::Docs, "The routes, to read", media(docs::HTML)).errors(&[404]),
+    get("/docs/{file}", Scope::Public, Class::Docs, "What these pages are made of", media("*/*")).errors(&[404]),
+    post(
+        "/api/v1/data/ingest",
+        "data:ingest",
+        Class::Ingest,
+        Body::Item,
+        "Store one reading",
+        json::<ingest::Ingest>(),
+    )
+    .members(ingest::MEMBERS),
+    post(
+        "/api/v1/data/ingest/batch",
+        "data:ingest",
+        Class::Ingest,
+        Body::Batch,
+        "Store many readings",
+        json::<ingest::Batch>(),
+    )
+    .query(&[Param::optional(
+        "correlation_id",
+        Kind::Uuid,
+        "Names the request; one is made up when there is none",
+    )]),
+    get("/api/v1/sensors/readings", DATA_READ, Class::Read, "List readings, newest first", list::<sensors::Reading>())
+        .query(&[
+            LIMIT,
+            OFFSET,
+            Param::optional("sensor_id", Kind::Text, "Those of one sensor"),
+            Param::optional("start_ts", Kind::Time, "Those measured then or later"),
+            Param::optional("end_ts", Kind::Time, "Those measured then or earlier"),
+        ]),
+    get("/api/v1/sensors/sensors", DATA_READ, Class::Read, "List sensors by name", list::<sensors::Sensor>())
+        .query(&[Param::or("limit", Kind::Int(Some(1), Some(10_000)), "10000", "Most rows of the page"), OFFSET]),
+    post(
+        "/api/v1/decisions/submit",
+        "tasks:update",
+        Class::Write,
+        Body::Item,
+        "Answer a question to a person",
+        json::<decisions::Submitted>().status(201),
+    )
+    .members(decisions::MEMBERS),
+    get("/api/v1/decisions", DATA_READ, Class::Read, "List decisions, newest first", list::<decisions::Told>()).query(
+        &[
+            Param::or("limit", Kind::Int(Some(1), Some(500)), "50", "Most rows of the page"),
+            OFFSET,
+            Param::optional("operator_id", Kind::Text, "Those of one person"),
+            Param::optional("request_id", Kind::Text, "Those to one question"),
+            Param::optional("correlation_id", Kind::Text, "Those that came of one request"),
+            Param::optional("start_date", Kind::Day, "Those of this day, in UTC, or later"),
+            Param::optional("end_date", Kind::Day, "Those of this day, in UTC, or earlier"),
+        ],
+    ),
+    get(
+        "/api/v1/decisions/pending",
+        DATA_READ,
+        Class::Read,
+        "List questions that wait for a person",
+        list::<decisions::Question>(),
+    )
+    .query(&[Param::or("limit", Kind::Int(Some(1), Some(500)), "100", "Most rows of the page")]),
+    post(
+        "/api/v1/maintenance/schedule",
+        "maintenance:schedule",
+        Class::Write,
+        Body::Item,
+        "Approve maintenance and have it booked",
+        json::<maintenance::Told>(),
+    )
+    .members(maintenance::MEMBERS)
+    .errors(&[504]),
+    get(
+        "/api/v1/maintenance/scheduled",
+        MAINTENANCE_READ,
+        Class::Read,
+        "List booked maintenance, newest first",
+        list::<maintenance::Item>(),
+    )
+    .query(&[
+        Param::or("limit", Kind::Int(Some(1), Some(100)), "25", "Most rows of the page"),
+        Param::optional("correlation_id", Kind::Text, "That of one request"),
+    ]),
+    get(
+        "/api/v1/maintenance/log",
+        MAINTENANCE_READ,
+        Class::Read,
+        "List the maintenance log, newest first",
+        list::<Line>(),
+    )
+    .query(&[LIMIT, OFFSET, Param::optional("asset", Kind::Text, "The lines of one asset")]),
+    post(
+        "/api/v1/simulate/drift-event",
+        "simulate:run",
+        Class::Simulate,
+        Body::Item,
+        "Send readings that drift",
+        json::<simulate::Simulated>(),
+    )
+    .query(simulate::DRIFT_PARAMS)
+    .members(simulate::DRIFT_PARAMS),
+    post(
+        "/api/v1/simulate/anomaly-event",
+        "simulate:run",
+        Class::Simulate,
+        Body::Item,
+        "Send readings with spikes",
+        json::<simulate::Simulated>(),
+    )
+    .query(simulate::ANOMALY_PARAMS)
+    .members(simulate::ANOMALY_PARAMS),
+    post(
+        "/api/v1/simulate/normal-data",
+        "simulate:run",
+        Class::Simulate,
+        Body::Item,
+        "Send readings of a normal day",
+        json::<simulate::Simulated>(),
+    )
+    .query(simulate::NORMAL_PARAMS)
+    .members(simulate::NORMAL_PARAMS),
+    post(
+        "/api/v1/demo/golden-path",
+        "simulate:run",
+        Class::Simulate,
+        Body::Item,
+        "Have a machine fail and be repaired",
+        json::<demo::Started>(),
+    )
+    .query(&[
+        Param::or("sensor_events", Kind::Int(Some(5), Some(200)), "15", "Readings of the fault"),
+        Param::or("include_decision", Kind::Flag, "false", "Whether a person is asked"),
+    ]),
+    get(
+        "/api/v1/demo/golden-path/status/{correlation_id}",
+        DATA_READ,
+        Class::Read,
+        "Tell how far a golden path is",
+        json::<demo::status::Status>(),
+    )
+    .errors(&[404]),
+    get("/api/v1/cases", DATA_READ, Class::Read, "List cases, newest first", list::<Case>()).query(&[
+        LIMIT,
+        AFTER,
+        Param::optional("state", Kind::OneOf(&cases::STATES), "Those in one state"),
+        Param::optional("asset", Kind::Text, "Those of one asset"),
+    ]),
+    get(
+        "/api/v1/cases/{id}",
+        DATA_READ,
+        Class::Read,
+        "One case with all that led to it and came of it",
+        json::<cases::Document>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/reports/generate",
+        "reports:generate",
+        Class::Report,
+        Body::Item,
+        "Make a report",
+        json::<reports::Told>(),
+    )
+    .members(reports::MEMBERS)
+    .errors(&[504]),
+    get("/api/v1/agents", AGENTS_READ, Class::Read, "The supervision tree", json::<agents::Tree>()),
+    post(
+        "/api/v1/agents/{name}/pause",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Hold an agent",
+        json::<agents::Controlled>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/agents/{name}/resume",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Let an agent go on",
+        json::<agents::Controlled>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/agents/{name}/restart",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Start an agent anew",
+        json::<agents::Controlled>(),
+    )
+    .errors(&[404]),
+    get("/api/v1/events", DATA_READ, Class::Read, "List events, in order", json::<events::Page>()).query(&[
+        LIMIT,
+        Param::or("after", Kind::Int(Some(0), None), "0", "Those after this place in the log"),
+        Param::optional("correlation_id", Kind::Text, "Those that came of one request"),
+    ]),
+    get("/api/v1/notifications", DATA_READ, Class::Read, "List notifications, newest first", list::<Notification>())
+        .query(&[
+            LIMIT,
+            OFFSET,
+            Param::optional("channel", Kind::Text, "Those of one channel"),
+            Param::optional("state", Kind::OneOf(&["requested", "sent", "failed"]), "Those in one state"),
+            Param::optional("case", Kind::Uuid, "Those about one case"),
+        ]),
+    get(
+        "/api/v1/dead-letters",
+        AGENTS_READ,
+        Class::Read,
+        "List events that an agent gave up, newest first",
+        list::<DeadLetter>(),
+    )
+    .query(&[
+        LIMIT,
+        OFFSET,
+        Param::optional("agent", Kind::Text, "Those of one agent"),
+        Param::optional("state", Kind::OneOf(&["open", "replayed", "discarded"]), "Those in one state"),
+    ]),
 ];
-
 /// The entry of that method and pattern.
 ///
 /// # Panics

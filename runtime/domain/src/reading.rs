@@ -42,7 +42,7 @@ impl SensorType {
     ];
 
     /// The name as it stands in JSON and in the store.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Temperature => "temperature",
             Self::Vibration => "vibration",

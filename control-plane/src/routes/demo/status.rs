@@ -10,6 +10,7 @@ use domain::work_order::LogKind;
 use domain::{CorrelationId, Envelope, Event, EventId, Seq, Timestamp};
 use jiff::SignedDuration;
 use runtime::{AgentStatus, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -51,7 +52,7 @@ pub(crate) struct Facts<'a> {
 }
 
 /// How a run, or one of its steps, stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Progress {
     /// Nothing has reached it yet.
@@ -65,7 +66,7 @@ pub(crate) enum Progress {
 }
 
 /// One stage.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Step {
     /// Its name in the old contract.
     pub(crate) name: &'static str,
@@ -86,7 +87,7 @@ pub(crate) struct Step {
 }
 
 /// One event, its payload cut to what fits a page.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Line {
     event_type: &'static str,
     event_id: EventId,
@@ -97,7 +98,7 @@ pub(crate) struct Line {
 }
 
 /// Figures of the run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Figures {
     total_events: usize,
     last_event_at: Option<Timestamp>,
@@ -105,7 +106,7 @@ pub(crate) struct Figures {
 }
 
 /// Something that went wrong.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Problem {
     /// When.
     pub(crate) at: Timestamp,
@@ -116,7 +117,7 @@ pub(crate) struct Problem {
 }
 
 /// The status document: the old contract's keys, with `agent` and `duration_ms` in each step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Status {
     /// The run.
     pub(crate) correlation_id: CorrelationId,

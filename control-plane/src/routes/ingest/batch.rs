@@ -12,6 +12,7 @@ use domain::reading::{Incoming, Problem, SensorType};
 use domain::{CorrelationId, Timestamp};
 use persistence::unit::Ingested;
 use runtime::metrics::Limit;
+use schemars::JsonSchema;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -25,8 +26,8 @@ const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "applica
 
 type Item = Result<Incoming, Problem>;
 
-#[derive(Serialize)]
-struct Batch {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Batch {
     accepted: usize,
     rejected: usize,
     /// Whether this is the answer to an earlier request.
@@ -38,7 +39,7 @@ struct Batch {
 }
 
 /// An item that was refused. The agent that acquires data writes the same for the answer to a repeat.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Refused {
     index: usize,
     status: Cow<'static, str>,
