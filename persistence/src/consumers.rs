@@ -27,6 +27,34 @@ pub struct ConsumerRow {
     pub oldest_unhandled_at: Option<Timestamp>,
 }
 
+/// What is stored of an agent's last incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Events up to here are done.
+    pub cursor: Seq,
+    /// The incarnation.
+    pub epoch: i64,
+    /// Attempts at the event after the cursor.
+    pub attempts: u32,
+    /// It ended in an orderly way.
+    pub clean: bool,
+}
+
+impl Stored {
+    /// The incarnation that follows; it counts as an attempt if it is `charged`. `head` is the newest event.
+    pub fn next(&self, charged: bool, head: Seq) -> Incarnation {
+        // With no event after the cursor there is nothing that the attempts so far could be held against.
+        let spent = if self.cursor < head { self.attempts } else { 0 };
+        Incarnation {
+            epoch: self.epoch + 1,
+            cursor: self.cursor,
+            // One that is not charged makes the attempt that its predecessor was charged for.
+            attempts: (spent + u32::from(charged)).max(1),
+            clean: self.clean,
+        }
+    }
+}
+
 /// Starts an incarnation, which counts as an attempt if it is `charged`; `head` is the newest event.
 pub(crate) async fn begin(
     tx: &impl ConnectionTrait,
@@ -39,16 +67,13 @@ pub(crate) async fn begin(
     let found = sql::row(tx, select, [agent.into()]).await?;
     let (incarnation, statement) = match found {
         Some(row) => {
-            let cursor = Seq(row.try_get("", "cursor")?);
-            // With no event after the cursor there is nothing that the attempts so far could be held against.
-            let spent: i32 = if cursor < head { row.try_get("", "attempts")? } else { 0 };
-            let incarnation = Incarnation {
-                epoch: row.try_get::<i64>("", "epoch")? + 1,
-                cursor,
-                // One that is not charged makes the attempt that its predecessor was charged for.
-                attempts: (attempts(spent)? + u32::from(charged)).max(1),
+            let stored = Stored {
+                cursor: Seq(row.try_get("", "cursor")?),
+                epoch: row.try_get("", "epoch")?,
+                attempts: attempts(row.try_get("", "attempts")?)?,
                 clean: row.try_get("", "clean")?,
             };
+            let incarnation = stored.next(charged, head);
             (incarnation, "UPDATE consumers SET epoch = $2, attempts = $4, clean = $5 WHERE name = $1 AND cursor = $3")
         }
         None => {

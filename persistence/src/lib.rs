@@ -40,7 +40,7 @@ mod sql;
 pub mod store;
 #[cfg(test)]
 mod story;
-mod tail;
+pub mod tail;
 pub mod technicians;
 mod texts;
 mod timers;

@@ -11,13 +11,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 const ENVELOPE_BYTES: usize = 256;
 
 /// A committed event as the writer hands it over.
-pub(crate) struct Committed {
+#[derive(Clone, Debug)]
+pub struct Committed {
     /// The event with its place.
-    pub(crate) envelope: Arc<Envelope>,
+    pub envelope: Arc<Envelope>,
     /// The readings that a `ReadingsAccepted` stands for.
-    pub(crate) readings: Option<Arc<[Reading]>>,
+    pub readings: Option<Arc<[Reading]>>,
     /// Length of the event's JSON.
-    pub(crate) n_bytes: usize,
+    pub n_bytes: usize,
 }
 
 impl Committed {
@@ -28,14 +29,15 @@ impl Committed {
 }
 
 /// The newest events, without gaps.
-pub(crate) struct Tail {
+#[derive(Debug)]
+pub struct Tail {
     events_max: usize,
     bytes_max: usize,
     // A leaf: nothing is awaited and nothing else is locked while it is held.
     kept: RwLock<Kept>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
     events: VecDeque<Committed>,
     /// Readings by the number of the first of each batch, ascending.
@@ -45,12 +47,12 @@ struct Kept {
 
 impl Tail {
     /// An empty tail that keeps at most that much.
-    pub(crate) fn new(events_max: usize, bytes_max: usize) -> Self {
+    pub fn new(events_max: usize, bytes_max: usize) -> Self {
         Self { events_max, bytes_max, kept: RwLock::default() }
     }
 
     /// Appends what was committed, in log order, and forgets the oldest beyond the limits.
-    pub(crate) fn push(&self, committed: Vec<Committed>) {
+    pub fn push(&self, committed: Vec<Committed>) {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         for event in committed {
             kept.n_bytes += event.weight();
@@ -69,12 +71,12 @@ impl Tail {
     }
 
     /// Forgets everything.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Kept::default();
     }
 
     /// Up to `limit` events after `cursor`, in log order; `None` when the event after `cursor` is not kept.
-    pub(crate) fn after(&self, cursor: Seq, limit: usize) -> Option<Vec<Arc<Envelope>>> {
+    pub fn after(&self, cursor: Seq, limit: usize) -> Option<Vec<Arc<Envelope>>> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let first = kept.events.front()?.envelope.seq;
         let skipped = usize::try_from(cursor.0 + 1 - first.0).ok()?;
@@ -82,7 +84,7 @@ impl Tail {
     }
 
     /// The batch, if it is kept.
-    pub(crate) fn readings(&self, accepted: &Accepted) -> Option<Arc<[Reading]>> {
+    pub fn readings(&self, accepted: &Accepted) -> Option<Arc<[Reading]>> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let batch_idx = kept.batches.binary_search_by_key(&accepted.first, |(first, _)| *first).ok()?;
         Some(Arc::clone(&kept.batches[batch_idx].1))

@@ -6,8 +6,9 @@
 use crate::Shared;
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
-use crate::rules::attempts::{self, Verdict};
-use crate::slot::{Exit, HostMessage, Slot, State};
+use crate::rules::passage::{Mark, Next, Passage};
+use crate::rules::restart::Exit;
+use crate::slot::{HostMessage, Slot, State};
 use domain::{Envelope, Seq};
 use futures_util::FutureExt;
 use persistence::unit::{AgentUnit, DeadLetter, Incarnation, Origin, Refused};
@@ -22,9 +23,6 @@ use tracing::{Instrument, debug, debug_span, error, warn};
 
 /// Life of a process after which its end is no longer blamed on its start.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// Events that may be skipped before the cursor is stored for their sake alone.
-const SKIPPED_MAX: i64 = 1_024;
 
 pub(crate) async fn spawn<A: Agent>(
     agent: Arc<A>,
@@ -58,27 +56,10 @@ struct Tenure<A: Agent> {
 /// Where an incarnation stands in the log, and what it remembers.
 struct Place<S> {
     epoch: i64,
-    /// Stored: events up to here are done.
-    cursor: Seq,
-    /// Seen: events after the cursor up to here were skipped.
-    scanned: Seq,
-    /// What is known of the next event, while none was handled yet.
-    suspect: Option<Suspect>,
-    /// One event at a time up to here, because the previous incarnation ended unseen.
-    single_until: Seq,
+    passage: Passage,
     state: S,
     handled_since_checkpoint: u64,
     checkpointed_at: Instant,
-}
-
-/// The first event that an incarnation will handle.
-#[derive(Clone, Copy)]
-struct Suspect {
-    /// The attempt that comes next, 1 for the first.
-    attempt: u32,
-    /// The end of the previous incarnation was seen, so that attempts are counted already. If it was not, the
-    /// attempt is stored before it is made.
-    clean: bool,
 }
 
 /// Why an incarnation ends.
@@ -165,18 +146,14 @@ impl<A: Agent> Tenure<A> {
     async fn begin(&self) -> Result<Place<A::State>, End> {
         // Only an event that was seen to fail is charged with the end of the previous incarnation.
         let charged = self.slot.charged();
-        let Incarnation { epoch, cursor, attempts, clean } =
-            self.shared.store.begin(A::NAME, A::ORIGIN, charged).await?;
+        let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged).await?;
         self.slot.settle();
+        let Incarnation { epoch, cursor, .. } = incarnation;
         let state = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
-        let chunk = i64::try_from(self.shared.settings.chunk_events_max).unwrap_or(i64::MAX);
         Ok(Place {
             epoch,
-            cursor,
-            scanned: cursor,
-            suspect: Some(Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean }),
-            single_until: if clean { cursor } else { Seq(cursor.0.saturating_add(chunk)) },
+            passage: Passage::begin(&incarnation, self.shared.settings.chunk_events_max),
             state,
             handled_since_checkpoint: 0,
             checkpointed_at: Instant::now(),
@@ -263,32 +240,33 @@ impl<A: Agent> Tenure<A> {
     }
 
     async fn chunk_at(&self, place: &mut Place<A::State>) -> Result<bool, End> {
-        let one_at_a_time = place.scanned < place.single_until;
-        let limit = if one_at_a_time { 1 } else { self.shared.settings.chunk_events_max };
-        let events = self.shared.store.log().after(place.scanned, limit).await?;
+        let limit = place.passage.read(self.shared.settings.chunk_events_max);
+        let events = self.shared.store.log().after(place.passage.scanned(), limit).await?;
         let mut said = Said::default();
         let mut handled = 0;
         for envelope in &events {
             let Some(message) = A::accept(&envelope.event) else {
-                place.scanned = envelope.seq;
+                place.passage.skip(envelope.seq);
                 continue;
             };
-            if let Some(suspect) = place.suspect {
-                let rule = self.shared.settings.attempts();
-                if let Verdict::GiveUp { attempts } = attempts::verdict(&rule, suspect.attempt, suspect.clean) {
+            match place.passage.next(&self.shared.settings.attempts()) {
+                Next::Handle => {}
+                Next::Claim { mark, settled } => {
+                    if settled {
+                        tokio::time::sleep(SETTLED.saturating_sub(self.shared.started.elapsed())).await;
+                    }
+                    self.commit(place, mark, Said::default(), None).await?;
+                }
+                Next::GiveUp { attempts } => {
                     self.bury(place, envelope, attempts).await?;
                     continue;
-                }
-                if !suspect.clean {
-                    self.claim(place, suspect.attempt).await?;
                 }
             }
             match self.handle(&mut place.state, message, envelope).await {
                 Ok(more) => {
                     said.append(more);
                     handled += 1;
-                    place.scanned = envelope.seq;
-                    place.suspect = None;
+                    place.passage.handled(envelope.seq);
                     if matches!(A::EFFECTS, Effects::Outside { .. }) {
                         // What has happened outside is written down before anything else happens there.
                         break;
@@ -296,28 +274,23 @@ impl<A: Agent> Tenure<A> {
                 }
                 Err(Failure::Unavailable(error)) => return Err(End::Unavailable(error)),
                 Err(Failure::Failed(error)) => {
-                    let attempt = place.suspect.map_or(1, |suspect| suspect.attempt);
-                    if place.suspect.is_none() {
-                        // The good prefix is kept, and the attempt at this event with it.
-                        let to = Seq(envelope.seq.0 - 1);
-                        self.commit(place, to, attempts::claimed(true, one_at_a_time), said, None).await?;
+                    let failed = place.passage.failed();
+                    if let Some(prefix) = failed.prefix {
+                        self.commit(place, prefix, said, None).await?;
                     }
                     self.shared.store.rest(A::NAME, place.epoch).await?;
-                    return Err(End::Event { attempt, error: format!("event {}: {error:#}", envelope.seq) });
+                    let error = format!("event {}: {error:#}", envelope.seq);
+                    return Err(End::Event { attempt: failed.attempt, error });
                 }
             }
         }
-        self.slot.scanned.store(place.scanned.0, Ordering::SeqCst);
-        if 0 < handled || SKIPPED_MAX <= place.scanned.0 - place.cursor.0 || one_at_a_time && !events.is_empty() {
-            let to = place.scanned;
-            let claimed = attempts::claimed(false, to < place.single_until);
-            // Skipping events is no reason to forget attempts at the one that comes after them.
-            let attempts = place.suspect.map_or(claimed, |suspect| suspect.attempt - 1);
-            self.commit(place, to, attempts, said, None).await?;
+        self.slot.scanned.store(place.passage.scanned().0, Ordering::SeqCst);
+        if let Some(mark) = place.passage.due(events.len()) {
+            self.commit(place, mark, said, None).await?;
         }
         place.handled_since_checkpoint += handled;
         self.checkpoint_if_due(place);
-        Ok(events.len() == limit || events.last().is_some_and(|last| place.scanned < last.seq))
+        Ok(events.len() == limit || events.last().is_some_and(|last| place.passage.scanned() < last.seq))
     }
 
     /// Gives `envelope` up: it becomes a dead letter, and the cursor moves past it.
@@ -325,31 +298,17 @@ impl<A: Agent> Tenure<A> {
         let error = self.slot.last_error().map_or_else(|| "the process ended".to_owned(), |last| last.error);
         error!(agent = A::NAME, event_id = %envelope.id, correlation_id = %envelope.correlation, attempts, %error, "event given up");
         let letter = DeadLetter { seq: envelope.seq, attempts, error, at: self.shared.clock.now() };
-        self.commit(place, envelope.seq, 0, Said::default(), Some(letter)).await?;
+        let mark = place.passage.buried(envelope.seq);
+        self.commit(place, mark, Said::default(), Some(letter)).await?;
         self.shared.metrics.dead_letter(A::NAME);
-        place.scanned = envelope.seq;
-        place.suspect = None;
         Ok(())
     }
 
-    /// Stores the attempt before it is made, so that an event that takes the process with it is found out.
-    ///
-    /// A process that is killed from outside again and again must not speak against the event that happens to be
-    /// next: one that is suspected already is tried again only by a process that has lived for a while.
-    async fn claim(&self, place: &mut Place<A::State>, attempt: u32) -> Result<(), End> {
-        if 2 < attempt {
-            tokio::time::sleep(SETTLED.saturating_sub(self.shared.started.elapsed())).await;
-        }
-        let to = place.scanned;
-        self.commit(place, to, attempt, Said::default(), None).await
-    }
-
-    /// Commits what was said about the events up to `to`, together with the cursor.
+    /// Commits what was said about the events up to the mark, together with the cursor.
     async fn commit(
         &self,
         place: &mut Place<A::State>,
-        to: Seq,
-        attempts: u32,
+        Mark { to, attempts }: Mark,
         said: Said,
         dead_letter: Option<DeadLetter>,
     ) -> Result<(), End> {
@@ -361,7 +320,7 @@ impl<A: Agent> Tenure<A> {
         self.shared.store.submit_agent(AgentUnit {
             agent: A::NAME,
             epoch: place.epoch,
-            from: place.cursor,
+            from: place.passage.cursor(),
             to,
             attempts,
             events: said.events,
@@ -370,7 +329,7 @@ impl<A: Agent> Tenure<A> {
             reply,
         });
         committed.await.map_err(|_| End::Unavailable("the writer went away".to_owned()))??;
-        place.cursor = to;
+        place.passage.committed(to);
         Ok(())
     }
 
@@ -381,7 +340,7 @@ impl<A: Agent> Tenure<A> {
         if due && matches!(A::EFFECTS, Effects::None) {
             place.handled_since_checkpoint = 0;
             place.checkpointed_at = Instant::now();
-            self.save(place.epoch, place.cursor, &place.state);
+            self.save(place.epoch, place.passage.cursor(), &place.state);
         }
     }
 
@@ -408,14 +367,12 @@ impl<A: Agent> Tenure<A> {
     /// Finishes in an orderly way.
     async fn drain(&mut self) -> Result<(), End> {
         let Some(mut place) = self.place.take() else { return Ok(()) };
-        if place.cursor < place.scanned {
-            let to = place.scanned;
-            let attempts = place.suspect.map_or(0, |suspect| suspect.attempt - 1);
-            self.commit(&mut place, to, attempts, Said::default(), None).await?;
+        if let Some(mark) = place.passage.rest() {
+            self.commit(&mut place, mark, Said::default(), None).await?;
         }
         if matches!(A::EFFECTS, Effects::None) && 0 < place.handled_since_checkpoint {
             let bytes = postcard::to_stdvec(&place.state).map_err(|error| End::Other(error.to_string()))?;
-            self.shared.store.checkpoint(A::NAME, place.epoch, place.cursor, A::STATE_VERSION, bytes).await?;
+            self.shared.store.checkpoint(A::NAME, place.epoch, place.passage.cursor(), A::STATE_VERSION, bytes).await?;
         }
         self.shared.store.rest(A::NAME, place.epoch).await?;
         Ok(())

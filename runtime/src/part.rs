@@ -1,7 +1,8 @@
 //! Essential parts: the writer, the timers, delivery, the edge.
 
 use crate::Shared;
-use crate::slot::{Exit, Slot, State};
+use crate::rules::restart::Exit;
+use crate::slot::{Slot, State};
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use std::future::Future;

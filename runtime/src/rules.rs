@@ -1,5 +1,8 @@
-//! The rules of delivery and restart, as plain functions without I/O, so that they can be simulated.
+//! The rules of delivery and restart, as plain types and functions without I/O, so that they can be simulated.
 
 pub mod attempts;
 pub mod backoff;
 pub mod intensity;
+pub mod passage;
+pub mod restart;
+pub mod wake;

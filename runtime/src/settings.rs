@@ -1,6 +1,6 @@
 //! `[supervision]`: how failures are met.
 
-use crate::rules::{attempts, backoff};
+use crate::rules::{attempts, backoff, restart};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -39,16 +39,13 @@ impl Settings {
         attempts::Settings { attempts_max: self.attempts_max, attempts_fatal_max: self.attempts_fatal_max }
     }
 
-    pub(crate) fn backoff(&self) -> backoff::Settings {
-        backoff::Settings { backoff_first_ms: self.backoff_first_ms, backoff_max_ms: self.backoff_max_ms }
-    }
-
-    pub(crate) fn intensity_window(&self) -> Duration {
-        Duration::from_secs_f64(self.intensity_window_seconds)
-    }
-
-    pub(crate) fn quarantine_probe(&self) -> Duration {
-        Duration::from_secs_f64(self.quarantine_probe_seconds)
+    pub(crate) fn restarts(&self) -> restart::Settings {
+        restart::Settings {
+            backoff: backoff::Settings { backoff_first_ms: self.backoff_first_ms, backoff_max_ms: self.backoff_max_ms },
+            restarts_max: self.intensity_restarts_max,
+            window: Duration::from_secs_f64(self.intensity_window_seconds),
+            probe: Duration::from_secs_f64(self.quarantine_probe_seconds),
+        }
     }
 
     pub(crate) fn handle_deadline(&self) -> Duration {

@@ -1,5 +1,7 @@
 //! A child's place in the tree: it stays while incarnations come and go.
 
+use crate::rules::restart::{Bequest, Exit};
+use crate::rules::wake::Wake;
 use arc_swap::ArcSwapOption;
 use domain::Timestamp;
 use ractor::ActorRef;
@@ -64,17 +66,6 @@ pub struct LastError {
     pub error: String,
 }
 
-/// Why an incarnation ended. The host leaves it here before it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// While it handled an event, at this attempt.
-    Event { attempt: u32 },
-    /// The store could not be reached.
-    Unavailable,
-    /// Anything else, or unknown: it counts towards the restart intensity.
-    Other,
-}
-
 /// Message to a host: work is announced, never carried.
 #[derive(Debug)]
 pub(crate) enum HostMessage {
@@ -88,9 +79,7 @@ pub(crate) enum HostMessage {
 struct Condition {
     state: State,
     last_error: Option<LastError>,
-    exit: Exit,
-    /// The last incarnation ended with an event that failed, so the next start is a further attempt at it.
-    charged: bool,
+    bequest: Bequest,
 }
 
 /// A child's place in the tree.
@@ -108,7 +97,7 @@ pub(crate) struct Slot {
     pub(crate) paused: AtomicBool,
     /// The incarnation that may work; hosts of older ones end.
     pub(crate) generation: AtomicU64,
-    wake_sent: AtomicBool,
+    wake: Wake,
     /// Milliseconds after `started` at which the event at hand must be done; 0 between events.
     due_ms: AtomicU64,
     door: ArcSwapOption<ActorRef<HostMessage>>,
@@ -123,15 +112,14 @@ impl Slot {
             condition: Mutex::new(Condition {
                 state: State::Restarting,
                 last_error: None,
-                exit: Exit::Other,
-                charged: false,
+                bequest: Bequest::default(),
             }),
             restarts: AtomicU64::new(0),
             mailbox: AtomicU64::new(0),
             scanned: AtomicI64::new(0),
             paused: AtomicBool::new(false),
             generation: AtomicU64::new(0),
-            wake_sent: AtomicBool::new(false),
+            wake: Wake::default(),
             due_ms: AtomicU64::new(0),
             door: ArcSwapOption::empty(),
         }
@@ -161,50 +149,47 @@ impl Slot {
 
     /// Leaves word why this incarnation is about to end.
     pub(crate) fn leave(&self, exit: Exit) {
-        let mut condition = self.condition();
-        condition.exit = exit;
-        // A store that is away says nothing about the event, and forgets nothing about it either.
-        condition.charged = matches!(exit, Exit::Event { .. }) || condition.charged && exit == Exit::Unavailable;
+        self.condition().bequest.leave(exit);
     }
 
     /// Whether the start that follows is a further attempt at an event that failed.
     pub(crate) fn charged(&self) -> bool {
-        self.condition().charged
+        self.condition().bequest.charged()
     }
 
     /// The start was stored, with the attempt if it was one.
     pub(crate) fn settle(&self) {
-        self.condition().charged = false;
+        self.condition().bequest.settle();
     }
 
     /// Why the last incarnation ended; asked once.
     pub(crate) fn take_exit(&self) -> Exit {
-        std::mem::replace(&mut self.condition().exit, Exit::Other)
+        self.condition().bequest.take_exit()
     }
 
     /// Opens the door to a new incarnation.
     pub(crate) fn open(&self, host: ActorRef<HostMessage>) {
-        self.wake_sent.store(false, Ordering::SeqCst);
+        self.wake.clear();
         self.door.store(Some(std::sync::Arc::new(host)));
     }
 
     /// Tells the host that there may be work. At most one such message is under way.
     pub(crate) fn wake(&self) {
-        if self.wake_sent.swap(true, Ordering::SeqCst) {
+        if !self.wake.ask() {
             return;
         }
         let sent = self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Wake).is_ok());
         if sent {
             self.mailbox.store(1, Ordering::SeqCst);
         } else {
-            self.wake_sent.store(false, Ordering::SeqCst);
+            self.wake.clear();
         }
     }
 
     /// The host has taken the wake-up; from now on another one may be sent.
     pub(crate) fn woken(&self) {
         self.mailbox.store(0, Ordering::SeqCst);
-        self.wake_sent.store(false, Ordering::SeqCst);
+        self.wake.clear();
     }
 
     /// Asks the host to finish. False if there is none.

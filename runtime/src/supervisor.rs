@@ -2,9 +2,9 @@
 
 use crate::Shared;
 use crate::host::GRACE;
-use crate::rules::backoff;
 use crate::rules::intensity::Intensity;
-use crate::slot::{Exit, Kind, State};
+use crate::rules::restart::{self, Restart};
+use crate::slot::{Kind, State};
 use crate::tree::Child;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use rand::{RngExt, SeedableRng};
@@ -13,9 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
-
-/// Pause while the store is away.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the supervisor is told.
 pub(crate) enum Message {
@@ -168,28 +165,22 @@ impl Watch {
 
     /// Starts child `idx` again, after the pause that its exit deserves.
     fn restart(&mut self, idx: usize, myself: &ActorRef<Message>) {
-        let settings = &self.shared.settings;
         let kept = &mut self.children[idx];
         let slot = &kept.child.slot;
         slot.restarts.fetch_add(1, Ordering::SeqCst);
         slot.set_state(State::Restarting);
-        let pause = match slot.take_exit() {
-            Exit::Event { attempt } => backoff::retry(attempt),
-            Exit::Unavailable => UNAVAILABLE_PAUSE,
-            Exit::Other => {
-                let (now, window) = (self.shared.started.elapsed(), settings.intensity_window());
-                let exceeded = kept.intensity.exceeded(now, settings.intensity_restarts_max, window);
-                if exceeded && slot.kind == Kind::Essential {
+        let (settings, now) = (self.shared.settings.restarts(), self.shared.started.elapsed());
+        let pause = match restart::restart(&settings, slot.take_exit(), &mut kept.intensity, now, self.chance.random())
+        {
+            Restart::After(pause) => pause,
+            Restart::Quarantine(pause) => {
+                if slot.kind == Kind::Essential {
                     error!(agent = slot.name, "an essential part fails again and again, the node ends");
                     self.shared.fail(slot.name);
                 }
-                if exceeded {
-                    error!(agent = slot.name, "fails again and again, quarantined");
-                    slot.set_state(State::Quarantined);
-                    settings.quarantine_probe()
-                } else {
-                    backoff::restart(&settings.backoff(), kept.intensity.recent(now, window), self.chance.random())
-                }
+                error!(agent = slot.name, "fails again and again, quarantined");
+                slot.set_state(State::Quarantined);
+                pause
             }
         };
         let generation = slot.generation.load(Ordering::SeqCst);

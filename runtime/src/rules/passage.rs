@@ -1,0 +1,235 @@
+//! An incarnation's way through the log: what to do with the next event, and what to store when.
+//!
+//! A failure that was seen is charged to its event as the next incarnation starts. After an end that nobody saw,
+//! events are taken one at a time until past the chunk that was in hand, and an attempt is stored before it is made.
+
+use super::attempts::{self, Verdict};
+use domain::Seq;
+use persistence::unit::Incarnation;
+
+/// Events that may be skipped before the cursor is stored for their sake alone.
+const SKIPPED_MAX: i64 = 1_024;
+
+/// Where an incarnation stands.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// Stored: events up to here are done.
+    cursor: Seq,
+    /// Seen: events after the cursor up to here were handled or skipped.
+    scanned: Seq,
+    /// Handled since the last commit.
+    handled: u64,
+    /// What is known of the next event, while none was handled yet.
+    suspect: Option<Suspect>,
+    /// One event at a time up to here.
+    single_until: Seq,
+    /// Whether the events in hand were read one at a time.
+    single: bool,
+}
+
+/// The first event that an incarnation will handle.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// The attempt that comes next, 1 for the first.
+    attempt: u32,
+    /// The end of the previous incarnation was seen, so that attempts are counted already. If it was not, the
+    /// attempt is stored before it is made.
+    clean: bool,
+}
+
+/// What a commit stores beside what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The cursor.
+    pub to: Seq,
+    /// Attempts at the event after it.
+    pub attempts: u32,
+}
+
+/// What to do with the next event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Handle it.
+    Handle,
+    /// Store this attempt at it, then handle it.
+    Claim {
+        /// What to store.
+        mark: Mark,
+        /// Its process must have lived for a while first: one that is killed from outside again and again must not
+        /// speak against the event that happens to be next.
+        settled: bool,
+    },
+    /// Make it a dead letter.
+    GiveUp {
+        /// Attempts that failed.
+        attempts: u32,
+    },
+}
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// The good prefix, to be committed with what was said about it.
+    pub prefix: Option<Mark>,
+}
+
+impl Passage {
+    /// The way of an incarnation that begins. Its predecessor had up to `chunk` events in hand.
+    pub fn begin(incarnation: &Incarnation, chunk: usize) -> Self {
+        let Incarnation { cursor, attempts, clean, .. } = *incarnation;
+        let chunk = i64::try_from(chunk).unwrap_or(i64::MAX);
+        Self {
+            cursor,
+            scanned: cursor,
+            handled: 0,
+            suspect: Some(Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean }),
+            single_until: if clean { cursor } else { Seq(cursor.0.saturating_add(chunk)) },
+            single: false,
+        }
+    }
+
+    /// Events up to here are done, and it is stored.
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// Events up to here were seen: the next one comes after it.
+    pub fn scanned(&self) -> Seq {
+        self.scanned
+    }
+
+    /// How many events to read now, at most `chunk`.
+    pub fn read(&mut self, chunk: usize) -> usize {
+        self.single = self.scanned < self.single_until;
+        if self.single { 1 } else { chunk }
+    }
+
+    /// What to do with the next event that the agent hears.
+    pub fn next(&self, rule: &attempts::Settings) -> Next {
+        let Some(Suspect { attempt, clean }) = self.suspect else { return Next::Handle };
+        match attempts::verdict(rule, attempt, clean) {
+            Verdict::GiveUp { attempts } => Next::GiveUp { attempts },
+            Verdict::Try if clean => Next::Handle,
+            Verdict::Try => Next::Claim { mark: Mark { to: self.scanned, attempts: attempt }, settled: 2 < attempt },
+        }
+    }
+
+    /// The event at `seq` does not concern the agent.
+    pub fn skip(&mut self, seq: Seq) {
+        self.scanned = seq;
+    }
+
+    /// The event at `seq` was handled.
+    pub fn handled(&mut self, seq: Seq) {
+        self.scanned = seq;
+        self.handled += 1;
+        self.suspect = None;
+    }
+
+    /// What to store when the event at `seq` is given up.
+    pub fn buried(&mut self, seq: Seq) -> Mark {
+        self.scanned = seq;
+        self.suspect = None;
+        Mark { to: seq, attempts: 0 }
+    }
+
+    /// The next event failed.
+    pub fn failed(&self) -> Failed {
+        match self.suspect {
+            Some(Suspect { attempt, .. }) => Failed { attempt, prefix: None },
+            // The attempt at it is kept with the prefix.
+            None => Failed {
+                attempt: 1,
+                prefix: Some(Mark { to: self.scanned, attempts: attempts::claimed(true, self.single) }),
+            },
+        }
+    }
+
+    /// What to store after the `n_read` events in hand, if anything.
+    pub fn due(&self, n_read: usize) -> Option<Mark> {
+        let due = 0 < self.handled || SKIPPED_MAX <= self.scanned.0 - self.cursor.0 || self.single && 0 < n_read;
+        due.then(|| self.mark())
+    }
+
+    /// What to store at an orderly end, if anything.
+    pub fn rest(&self) -> Option<Mark> {
+        (self.cursor < self.scanned)
+            .then(|| Mark { to: self.scanned, attempts: self.suspect.map_or(0, |suspect| suspect.attempt - 1) })
+    }
+
+    /// What was to be stored up to `to` is stored.
+    pub fn committed(&mut self, to: Seq) {
+        self.cursor = to;
+        self.handled = 0;
+    }
+
+    fn mark(&self) -> Mark {
+        let claimed = attempts::claimed(false, self.scanned < self.single_until);
+        // Skipping events is no reason to forget attempts at the one that comes after them.
+        Mark { to: self.scanned, attempts: self.suspect.map_or(claimed, |suspect| suspect.attempt - 1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: attempts::Settings = attempts::Settings { attempts_max: 5, attempts_fatal_max: 3 };
+
+    fn begun(attempts: u32, clean: bool) -> Passage {
+        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, clean }, 4)
+    }
+
+    #[test]
+    fn a_chunk_is_stored_as_a_whole() {
+        let mut passage = begun(1, true);
+        assert_eq!(passage.read(4), 4);
+        passage.handled(Seq(11));
+        passage.skip(Seq(12));
+        assert_eq!(passage.next(&RULE), Next::Handle);
+        passage.handled(Seq(13));
+        assert_eq!(passage.due(3), Some(Mark { to: Seq(13), attempts: 0 }));
+        passage.committed(Seq(13));
+        assert_eq!(passage.due(0), None);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_prefix_and_is_charged_to_its_event() {
+        let mut passage = begun(1, true);
+        passage.read(4);
+        passage.handled(Seq(11));
+        let prefix = Some(Mark { to: Seq(11), attempts: 1 });
+        assert_eq!(passage.failed(), Failed { attempt: 1, prefix });
+        assert_eq!(begun(4, true).failed(), Failed { attempt: 4, prefix: None });
+    }
+
+    #[test]
+    fn after_an_end_that_nobody_saw_each_attempt_is_stored_before_it_is_made() {
+        let mut passage = begun(1, false);
+        assert_eq!(passage.read(4), 1);
+        let mark = Mark { to: Seq(10), attempts: 2 };
+        assert_eq!(passage.next(&RULE), Next::Claim { mark, settled: false });
+        passage.handled(Seq(11));
+        assert_eq!(passage.due(1), Some(Mark { to: Seq(11), attempts: 1 }), "the next one is claimed with it");
+        passage.committed(Seq(11));
+        for seq in 12..=14 {
+            assert_eq!(passage.read(4), 1);
+            passage.handled(Seq(seq));
+        }
+        assert_eq!(passage.read(4), 4, "the old chunk is behind");
+        assert_eq!(begun(3, false).next(&RULE), Next::GiveUp { attempts: 3 });
+    }
+
+    #[test]
+    fn events_that_are_skipped_ride_along_or_are_stored_when_there_are_many() {
+        let mut passage = begun(1, true);
+        passage.read(4);
+        passage.skip(Seq(11));
+        assert_eq!(passage.due(1), None);
+        assert_eq!(passage.rest(), Some(Mark { to: Seq(11), attempts: 0 }));
+        passage.skip(Seq(10 + SKIPPED_MAX));
+        assert!(passage.due(1).is_some());
+    }
+}
