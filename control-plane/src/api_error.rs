@@ -131,7 +131,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Failing(_) => {
                 tracing::warn!(%error, "store unavailable");
                 Self::unavailable("The database is not available now; try again")
             }

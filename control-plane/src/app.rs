@@ -25,6 +25,9 @@ use uuid::Uuid;
 /// Who says what comes in through the API.
 const SOURCE: &str = "control_plane";
 
+/// Seconds after which a client may try again when the disk is full: somebody has to make room.
+const DISK_RETRY_SECONDS: u64 = 10;
+
 /// What of `[limits]` concerns a request. What concerns a single reading is the business of the agent that
 /// acquires data.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +44,8 @@ pub(crate) struct Limits {
     pub(crate) ingest_bytes_max: u32,
     /// Events by which the slowest agent may be behind.
     pub(crate) lag_events_max: i64,
+    /// Bytes that must be free on the disk.
+    pub(crate) disk_free_bytes_min: u64,
     /// Bytes of a name.
     pub(crate) string_bytes_max: usize,
     /// Rows of a page.
@@ -176,6 +181,13 @@ impl App {
         if self.limits.lag_events_max < self.runtime.lag() {
             self.metrics.limit_reached(Limit::LagEvents);
             return Err(ApiError::unavailable("The agents are too far behind to take more readings; try again"));
+        }
+        if self.store.free_bytes()? < self.limits.disk_free_bytes_min {
+            self.metrics.limit_reached(Limit::DiskFree);
+            return Err(ApiError::Unavailable {
+                detail: "The disk is nearly full; readings are taken again when there is room".to_owned(),
+                retry_after_seconds: DISK_RETRY_SECONDS,
+            });
         }
         let (reply, judged) = oneshot::channel();
         let submission = Submission { items, correlation: correlation.clone(), key, permit, reply };

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the program, and how it ends.
 
+mod dead_letters;
 mod demo;
 mod keys;
 mod logging;
@@ -64,6 +65,8 @@ enum Command {
     Demo(demo::Args),
     /// Send the history in a CSV file to a running node.
     Replay(replay::Args),
+    /// List, look at, replay and discard events that agents gave up, on a running node.
+    DeadLetters(dead_letters::Args),
     /// Make, list and take back API keys, while no node runs on the folder.
     Keys(keys::Args),
 }
@@ -98,7 +101,7 @@ impl Exit {
     /// The way to end because of `error`.
     fn because_of(error: &anyhow::Error) -> Self {
         let of_store = |error: &StoreError| match error {
-            StoreError::Unavailable(_) | StoreError::Locked(_) => Self::StoreUnavailable,
+            StoreError::Unavailable(_) | StoreError::Locked(_) | StoreError::Failing(_) => Self::StoreUnavailable,
             StoreError::Corrupt(_) | StoreError::Unsafe(_) => Self::Unsafe,
         };
         let one = |cause: &(dyn std::error::Error + 'static)| {
@@ -132,6 +135,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Serve => serve::run(config).await,
             Command::Demo(args) => demo::run(args, &options, config).await,
             Command::Replay(args) => replay::run(args).await,
+            Command::DeadLetters(args) => dead_letters::run(args).await,
             Command::Keys(args) => keys::run(args, &config).await,
         }
     });

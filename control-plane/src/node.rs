@@ -8,7 +8,8 @@ use config::Config;
 use persistence::Store;
 use persistence::redis::Redis;
 use runtime::admission::Credits;
-use runtime::{Clock, Metrics, Runtime};
+use runtime::faults::Faults;
+use runtime::{Clock, Fatal, Metrics, Runtime};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -40,6 +41,15 @@ impl Node {
     /// Settings that cannot be used ([`config::ConfigError`] in the chain), a store that cannot be opened
     /// ([`persistence::StoreError`] in the chain), an address that is taken.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::start_harmed(config, clock, Faults::default()).await
+    }
+
+    /// Starts a node that is harmed by `faults`: for fault tests.
+    ///
+    /// # Errors
+    ///
+    /// See [`start`](Self::start).
+    pub async fn start_harmed(config: Config, clock: Clock, faults: Faults) -> anyhow::Result<Self> {
         let settings: server::Settings = config.section("server")?;
         settings.check()?;
         let limits: Limits = config.section("limits")?;
@@ -59,8 +69,14 @@ impl Node {
         let metrics = Metrics::new();
         let webhook_secret = config::secret("WEBHOOK_SECRET")?;
         let (tree, intake) = agents::tree(&config, &store, &clock, webhook_secret.as_deref())?;
-        let runtime =
-            Runtime::start(tree, store.clone(), clock.clone(), config.section("supervision")?, metrics.clone()).await?;
+        let runtime = Runtime::start(
+            tree.harmed_by(faults),
+            store.clone(),
+            clock.clone(),
+            config.section("supervision")?,
+            metrics.clone(),
+        )
+        .await?;
         let history = store.history();
         let app = App::new(Parts {
             access: Access::new(&access_settings, &metrics_settings, &static_keys, history.clone(), clock),
@@ -108,8 +124,8 @@ impl Node {
         &self.app.runtime
     }
 
-    /// Waits until a part without which it cannot go on has failed for good; gives the part's name.
-    pub async fn failed(&self) -> &'static str {
+    /// Waits until a part without which it cannot go on has failed for good.
+    pub async fn failed(&self) -> Fatal {
         self.app.runtime.failed().await
     }
 

@@ -5,6 +5,7 @@
 
 mod agents;
 mod cases;
+mod dead_letters;
 mod decisions;
 pub(crate) mod demo;
 pub(crate) mod docs;
@@ -28,7 +29,7 @@ pub use table::ROUTES;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::{self, Reply};
-use crate::request::{self, Call};
+use crate::request::{self, Call, lax};
 use crate::server::Peer;
 use futures_util::FutureExt as _;
 use std::future::Future;
@@ -59,6 +60,7 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             reports::routes(app),
             events::routes(app),
             agents::routes(app),
+            dead_letters::routes(app),
             lists::routes(app),
             demo::routes(app),
             simulate::routes(app),
@@ -147,6 +149,14 @@ fn elsewhere(path: &str, query: &str) -> Result<Reply, ApiError> {
         })),
         _ => Err(ApiError::NotFound("Not Found".to_owned())),
     }
+}
+
+/// Reads the one of `values` that has the given name.
+fn one_of<T: Copy, const N: usize>(
+    values: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl Fn(&serde_json::Value) -> Result<T, lax::Wrong> {
+    lax::named(&values.map(name), move |given| values.into_iter().find(|value| name(*value) == given))
 }
 
 /// The request's id, which the server made sure of.

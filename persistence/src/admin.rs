@@ -1,6 +1,6 @@
-//! Changes of what is kept in the store beside the log: keys, paused agents.
+//! Changes of what is kept in the store beside the log: keys.
 
-use crate::{dead_letters, keys, sql};
+use crate::keys;
 use domain::Timestamp;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
@@ -17,20 +17,6 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
-    /// Let an agent rest, or go on.
-    SetPaused {
-        /// The agent.
-        agent: String,
-        /// Whether it rests.
-        paused: bool,
-    },
-    /// Say what became of a dead letter.
-    SettleDeadLetter {
-        /// Its number.
-        id: i64,
-        /// What became of it.
-        state: dead_letters::State,
-    },
 }
 
 /// Carries out `change`.
@@ -42,23 +28,12 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
     match change {
         Change::CreateKey(key) => keys::create(tx, key).await,
         Change::RevokeKey { id, at } => keys::revoke(tx, *id, *at).await,
-        Change::SetPaused { agent, paused } => set_paused(tx, agent, *paused).await,
-        Change::SettleDeadLetter { id, state } => dead_letters::settle(tx, *id, *state).await,
     }
-}
-
-async fn set_paused(tx: &impl ConnectionTrait, agent: &str, paused: bool) -> Result<(), DbErr> {
-    // An agent that is called hears no events, so only its pause makes it a row.
-    let upsert = "INSERT INTO consumers (name, cursor, epoch, attempts, clean, paused) VALUES ($1, 0, 0, 0, TRUE, $2) \
-                  ON CONFLICT (name) DO UPDATE SET paused = excluded.paused";
-    sql::execute(tx, upsert, [agent.into(), paused.into()]).await?;
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::State;
     use crate::story::{Story, second};
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -99,50 +74,6 @@ mod tests {
         let listed: Vec<_> = listed.iter().map(|key| (key.prefix.as_str(), key.revoked_at)).collect();
         assert_eq!(listed, [("sm_3", None), ("sm_2", None), ("sm_1", Some(second(50)))]);
         assert!(change(&story, Change::RevokeKey { id: Uuid::from_u128(9), at: second(1) }).await.is_err());
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn an_agent_is_paused_by_name() -> Outcome {
-        let story = Story::begin().await?;
-        let sql = "INSERT INTO consumers (name, cursor, epoch, attempts, clean) VALUES ($1, 0, 1, 0, true)";
-        story.run(sql, ["drift".into()]).await?;
-        let paused = |agent: &str| Change::SetPaused { agent: agent.to_owned(), paused: true };
-        change(&story, paused("drift")).await?;
-        let row = sql::row(story.history.db(), "SELECT paused FROM consumers", []).await?.expect("there is one");
-        assert!(row.try_get::<bool>("", "paused")?);
-        change(&story, paused("data_acquisition")).await?;
-        let row =
-            sql::row(story.history.db(), "SELECT paused FROM consumers WHERE name = 'data_acquisition'", []).await?;
-        assert!(row.expect("a pause makes a row").try_get::<bool>("", "paused")?);
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_dead_letter_is_kept_with_its_event_and_settled() -> Outcome {
-        // Given two events that two agents gave up,
-        let mut story = Story::begin().await?;
-        let event = story.open(0, 1, "pump-1").await?;
-        let sql = "INSERT INTO dead_letters (agent, seq, attempts, error, at) VALUES ($1, $2, 5, 'it broke', 0)";
-        story.run(sql, ["drift".into(), 1_i64.into()]).await?;
-        story.run(sql, ["learning".into(), 99_i64.into()]).await?;
-        let open = dead_letters::Filter { state: Some(State::Open), ..Default::default() };
-        assert_eq!(dead_letters::count(&story.history, &open).await?, 2);
-        let listed = dead_letters::list(&story.history, &dead_letters::Filter::default(), 10, 0).await?;
-        let agents: Vec<&str> = listed.iter().map(|letter| letter.agent.as_str()).collect();
-        assert_eq!(agents, ["learning", "drift"]);
-        // then each is found with its event, as far as the log still has it,
-        let (letter, envelope) = dead_letters::get(&story.history, listed[1].id).await?.expect("it is listed");
-        assert_eq!((letter.attempts, letter.error.as_str()), (5, "it broke"));
-        assert_eq!(envelope.map(|envelope| envelope.id), Some(event));
-        let (_, envelope) = dead_letters::get(&story.history, listed[0].id).await?.expect("it is listed");
-        assert_eq!(envelope, None);
-        // and is out of the way once somebody has dealt with it.
-        change(&story, Change::SettleDeadLetter { id: letter.id, state: State::Replayed }).await?;
-        assert_eq!(dead_letters::count(&story.history, &open).await?, 1);
-        let drift = dead_letters::Filter { agent: Some("drift".to_owned()), ..Default::default() };
-        assert_eq!(dead_letters::list(&story.history, &drift, 10, 0).await?[0].state, State::Replayed);
-        assert!(change(&story, Change::SettleDeadLetter { id: 77, state: State::Discarded }).await.is_err());
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::instants::timestamp;
 use crate::unit::{Incarnation, Origin};
 use crate::{StoreError, sql};
+use domain::event::Control;
 use domain::{Seq, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
@@ -23,6 +24,8 @@ pub struct ConsumerRow {
     pub attempts: u32,
     /// An operator paused it.
     pub paused: bool,
+    /// An operator drains it: it rests after this event.
+    pub drain_to: Option<Seq>,
     /// Receive time of the event after the cursor, if there is one.
     pub oldest_unhandled_at: Option<Timestamp>,
 }
@@ -124,9 +127,30 @@ pub(crate) async fn holds(tx: &impl ConnectionTrait, agent: &str, epoch: i64, cu
     Ok(sql::row(tx, select, values).await?.is_some())
 }
 
+/// An operator lets an agent rest, go on, or rest after an event.
+pub(crate) async fn controlled(
+    tx: &impl ConnectionTrait,
+    agent: &str,
+    action: Control,
+    up_to: Option<Seq>,
+) -> Result<(), DbErr> {
+    let (paused, drain_to) = match action {
+        Control::Pause => (true, None),
+        Control::Resume => (false, None),
+        Control::Drain => (false, up_to),
+        Control::Restart => return Ok(()),
+    };
+    // An agent that is called hears no events, so only its pause makes it a row.
+    let upsert = "INSERT INTO consumers (name, cursor, epoch, attempts, clean, paused, drain_to) \
+                  VALUES ($1, 0, 0, 0, TRUE, $2, $3) \
+                  ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, drain_to = excluded.drain_to";
+    sql::execute(tx, upsert, [agent.into(), paused.into(), drain_to.map(|seq| seq.0).into()]).await?;
+    Ok(())
+}
+
 /// Every agent, by name.
 pub(crate) async fn list(db: &impl ConnectionTrait) -> Result<Vec<ConsumerRow>, StoreError> {
-    let select = "SELECT name, cursor, epoch, attempts, paused, \
+    let select = "SELECT name, cursor, epoch, attempts, paused, drain_to, \
                   (SELECT at FROM events WHERE consumers.cursor < seq ORDER BY seq LIMIT 1) AS oldest_unhandled_at \
                   FROM consumers ORDER BY name LIMIT $1";
     let rows = sql::rows(db, select, [LIST_MAX.into()]).await?;
@@ -138,6 +162,7 @@ pub(crate) async fn list(db: &impl ConnectionTrait) -> Result<Vec<ConsumerRow>, 
                 epoch: row.try_get("", "epoch")?,
                 attempts: attempts(row.try_get("", "attempts")?)?,
                 paused: row.try_get("", "paused")?,
+                drain_to: row.try_get::<Option<i64>>("", "drain_to")?.map(Seq),
                 oldest_unhandled_at: row
                     .try_get::<Option<i64>>("", "oldest_unhandled_at")?
                     .map(timestamp)

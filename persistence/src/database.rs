@@ -61,6 +61,17 @@ pub(crate) fn take(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Bytes that a process without privileges may still write to the disk of `dir`.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] when the file system does not tell.
+pub(crate) fn free_bytes(dir: &Path) -> Result<u64, StoreError> {
+    let told = rustix::fs::statvfs(dir);
+    let told = told.map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
+    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
 /// Brings the file to the present form and checks that it can be trusted.
 ///
 /// # Errors

@@ -147,12 +147,69 @@ pub async fn get(history: &History, id: i64) -> Result<Option<(DeadLetter, Optio
     Ok(Some((letter, event)))
 }
 
-/// Somebody dealt with a dead letter.
-pub(crate) async fn settle(tx: &impl ConnectionTrait, id: i64, state: State) -> Result<(), DbErr> {
+/// Numbers of the dead letters that `filter` chooses, the oldest first.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn numbers(history: &History, filter: &Filter, limit: usize) -> Result<Vec<i64>, StoreError> {
+    let rows = chosen(filter).order_by_asc(row::Column::Id).limit(limit as u64).all(history.db()).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Somebody dealt with a dead letter that was in one of the states `from`.
+pub(crate) async fn settle(tx: &impl ConnectionTrait, id: i64, from: &[State], to: State) -> Result<(), DbErr> {
     let updated = row::Entity::update_many()
-        .col_expr(row::Column::State, Expr::value(state.as_str()))
+        .col_expr(row::Column::State, Expr::value(to.as_str()))
         .filter(row::Column::Id.eq(id))
+        .filter(row::Column::State.is_in(from.iter().map(|state| state.as_str())))
         .exec(tx)
         .await?;
-    if updated.rows_affected == 0 { Err(DbErr::Custom(format!("no dead letter has the number {id}"))) } else { Ok(()) }
+    match updated.rows_affected {
+        0 => Err(DbErr::Custom(format!("dead letter {id} is not there, or was dealt with before"))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Story;
+    use domain::Event;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    #[tokio::test]
+    async fn a_dead_letter_is_kept_with_its_event_until_it_is_dealt_with_once() -> Outcome {
+        // Given two events that two agents gave up,
+        let mut story = Story::begin().await?;
+        let event = story.open(0, 1, "pump-1").await?;
+        let sql = "INSERT INTO dead_letters (agent, seq, attempts, error, at) VALUES ($1, $2, 5, 'it broke', 0)";
+        story.run(sql, ["drift".into(), 1_i64.into()]).await?;
+        story.run(sql, ["learning".into(), 99_i64.into()]).await?;
+        let open = Filter { state: Some(State::Open), ..Default::default() };
+        assert_eq!(count(&story.history, &open).await?, 2);
+        let listed = list(&story.history, &Filter::default(), 10, 0).await?;
+        let agents: Vec<&str> = listed.iter().map(|letter| letter.agent.as_str()).collect();
+        assert_eq!(agents, ["learning", "drift"]);
+        // then each is found with its event, as far as the log still has it,
+        let (letter, envelope) = get(&story.history, listed[1].id).await?.expect("it is listed");
+        assert_eq!((letter.attempts, letter.error.as_str()), (5, "it broke"));
+        assert_eq!(envelope.map(|envelope| envelope.id), Some(event));
+        let (_, envelope) = get(&story.history, listed[0].id).await?.expect("it is listed");
+        assert_eq!(envelope, None);
+        // and is out of the way once somebody has dealt with it, which happens once.
+        let replayed = |letter: &DeadLetter| Event::DeadLetterReplayed {
+            letter: letter.id,
+            agent: letter.agent.clone(),
+            seq: letter.seq,
+            by: "test".to_owned(),
+        };
+        story.tell(1, None, replayed(&letter)).await?;
+        assert!(story.tell(1, None, replayed(&letter)).await.is_err());
+        assert_eq!(numbers(&story.history, &open, 10).await?, [listed[0].id]);
+        let drift = Filter { agent: Some("drift".to_owned()), ..Default::default() };
+        assert_eq!(list(&story.history, &drift, 10, 0).await?[0].state, State::Replayed);
+        Ok(())
+    }
 }

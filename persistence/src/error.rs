@@ -8,6 +8,10 @@ pub enum StoreError {
     /// It cannot be reached, or not be written to, now: wait, try again.
     #[error("store unavailable: {0}")]
     Unavailable(String),
+    /// The disk did not sync what it was given: end the process, and let the next start check the store. A second
+    /// sync would succeed without what the first one lost.
+    #[error("store failing: {0}")]
+    Failing(String),
     /// What is stored does not make sense: an operator must restore it.
     #[error("store corrupt: {0}")]
     Corrupt(String),
@@ -26,6 +30,13 @@ pub enum StoreError {
 /// <https://www.sqlite.org/rescode.html>, `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
 const DAMAGED: [i32; 2] = [11, 26];
 
+/// Extended result codes of SQLite for a sync that failed, of a file and of a folder.
+///
+/// # Source
+///
+/// <https://www.sqlite.org/rescode.html>, `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`.
+const UNSYNCED: [i32; 2] = [1034, 1290];
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         let text = error.to_string();
@@ -39,7 +50,11 @@ impl From<DbErr> for StoreError {
             },
             _ => false,
         };
-        if corrupt { Self::Corrupt(text) } else { Self::Unavailable(text) }
+        match extended_code(&error) {
+            Some(code) if UNSYNCED.contains(&code) => Self::Failing(text),
+            _ if corrupt => Self::Corrupt(text),
+            _ => Self::Unavailable(text),
+        }
     }
 }
 
@@ -51,14 +66,15 @@ impl From<sqlx::Error> for StoreError {
 
 /// SQLite's primary result code, if `error` came from SQLite itself.
 pub(crate) fn sqlite_code(error: &DbErr) -> Option<i32> {
+    // The low byte is the primary code, the rest tells it apart further.
+    extended_code(error).map(|code| code & 0xff)
+}
+
+fn extended_code(error: &DbErr) -> Option<i32> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(cause))
         | DbErr::Exec(RuntimeErr::SqlxError(cause))
-        | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-            let extended: i32 = cause.as_database_error()?.code()?.parse().ok()?;
-            // The low byte is the primary code, the rest tells it apart further.
-            Some(extended & 0xff)
-        }
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) => cause.as_database_error()?.code()?.parse().ok(),
         _ => None,
     }
 }

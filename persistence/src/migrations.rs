@@ -4,6 +4,7 @@
 
 mod m2026_11_21_initial;
 mod m2026_11_22_plant;
+mod m2026_11_22_promises;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -12,7 +13,11 @@ struct Steps;
 
 impl MigratorTrait for Steps {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m2026_11_21_initial::Initial), Box::new(m2026_11_22_plant::Plant)]
+        vec![
+            Box::new(m2026_11_21_initial::Initial),
+            Box::new(m2026_11_22_plant::Plant),
+            Box::new(m2026_11_22_promises::Drained),
+        ]
     }
 }
 

@@ -6,8 +6,8 @@ use crate::cases::State;
 use crate::decisions::RequestState;
 use crate::unit::NewEvent;
 use crate::{
-    anomalies, assets, cases, decisions, drift, knowledge, maintenance_log, models, notifications, predictions,
-    reports, sensors, technicians, work_orders,
+    anomalies, assets, cases, consumers, dead_letters, decisions, drift, knowledge, maintenance_log, models,
+    notifications, predictions, reports, sensors, technicians, work_orders,
 };
 use domain::work_order::{Cancelled, Held, Started, Step};
 use domain::{CaseId, Event};
@@ -23,7 +23,6 @@ pub(crate) fn has(event: &Event) -> bool {
             | Event::TrainingFailed(_)
             | Event::TimerDue { .. }
             | Event::GoldenPathStarted { .. }
-            | Event::AgentControlled { .. }
             | Event::PlantImported(_)
             | Event::SiteDeclared { .. }
     )
@@ -107,13 +106,23 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, event: &NewEvent) -> Result
         Event::SchedulingFailed(_) | Event::ApprovalWithdrawn(_) | Event::FeedbackReceived(_) => {}
         // The writer registers the sensor, which gives it its number.
         Event::SensorDeclared { .. } => {}
+        Event::AgentControlled { agent, action, up_to, .. } => {
+            consumers::controlled(tx, agent, *action, *up_to).await?;
+        }
+        Event::DeadLetterReplayed { letter, .. } => {
+            use dead_letters::State::{Discarded, Open, Replayed};
+            dead_letters::settle(tx, *letter, &[Open, Discarded], Replayed).await?;
+        }
+        Event::DeadLetterDiscarded { letter, .. } => {
+            use dead_letters::State::{Discarded, Open};
+            dead_letters::settle(tx, *letter, &[Open], Discarded).await?;
+        }
         Event::ReadingsAccepted(_)
         | Event::ReadingsRejected(_)
         | Event::TrainingRequested(_)
         | Event::TrainingFailed(_)
         | Event::TimerDue { .. }
         | Event::GoldenPathStarted { .. }
-        | Event::AgentControlled { .. }
         | Event::PlantImported(_)
         | Event::SiteDeclared { .. } => {}
     }

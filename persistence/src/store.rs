@@ -239,6 +239,15 @@ impl Store {
         self.shared.history.clone()
     }
 
+    /// Bytes that are free on the disk of the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the file system does not tell.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        database::free_bytes(&self.shared.settings.data_dir)
+    }
+
     /// What the writer did so far.
     pub fn stats(&self) -> WriterStats {
         self.shared.counters.stats(self.shared.queue.depth(), &self.shared.settings.data_dir)

@@ -3,6 +3,7 @@
 use crate::Shared;
 use crate::agent::Called;
 use crate::slot::{Slot, State};
+use crate::tree::Life;
 use arc_swap::ArcSwapOption;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, MessagingErr};
 use std::marker::PhantomData;
@@ -84,7 +85,11 @@ impl<C: Called> Actor for Desk<C> {
         sitting: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         sitting.slot.mailbox.fetch_sub(1, Ordering::SeqCst);
+        // A request that is dropped on the way tells its caller that the outcome is unknown.
+        sitting.slot.busy(sitting.shared.settings.handle_deadline());
+        sitting.shared.faults.strike(C::NAME, None).await?;
         sitting.agent.call(request, sitting.shared.clock.now());
+        sitting.slot.idle();
         Ok(())
     }
 }
@@ -95,15 +100,16 @@ pub(crate) async fn spawn<C: Called>(
     port: Port<C::Request>,
     shared: Arc<Shared>,
     supervisor: ActorCell,
-) -> Result<ActorCell, String> {
+) -> Result<Life, String> {
     // The mailbox of the previous incarnation is gone, and with it what was in it.
     slot.mailbox.store(0, Ordering::SeqCst);
+    slot.idle();
     let sitting = Sitting { agent, slot: Arc::clone(&slot), shared };
-    let (actor, _) = Actor::spawn_linked(None, Desk::<C>(PhantomData), sitting, supervisor)
+    let (actor, task) = Actor::spawn_linked(None, Desk::<C>(PhantomData), sitting, supervisor)
         .await
         .map_err(|error| error.to_string())?;
     let cell = actor.get_cell();
     port.door.store(Some(Arc::new(actor)));
     slot.set_state(State::Running);
-    Ok(cell)
+    Ok(Life { cell, task: task.abort_handle() })
 }

@@ -3,16 +3,20 @@
 //! A host's mailbox carries wake-ups and control, never an event. Whatever ends an incarnation, the
 //! next one starts from the last checkpoint and replays up to the cursor.
 
-use crate::Shared;
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
 use crate::rules::passage::{Mark, Next, Passage};
 use crate::rules::restart::Exit;
 use crate::slot::{HostMessage, Slot, State};
-use domain::{Envelope, Seq};
+use crate::tree::Life;
+use crate::{Shared, control};
+use domain::event::Control;
+use domain::{Envelope, Event, Seq};
 use futures_util::FutureExt;
 use persistence::unit::{AgentUnit, DeadLetter, Incarnation, Origin, Refused};
+use persistence::{Log, dead_letters};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -29,17 +33,18 @@ pub(crate) async fn spawn<A: Agent>(
     slot: Arc<Slot>,
     shared: Arc<Shared>,
     supervisor: ActorCell,
-) -> Result<ActorCell, String> {
+) -> Result<Life, String> {
     let generation = slot.generation.load(Ordering::SeqCst);
     let tenure = Tenure { agent, slot: Arc::clone(&slot), shared, generation, place: None };
-    let (actor, _) = Actor::spawn_linked(None, Host::<A>(PhantomData), tenure, supervisor)
+    let (actor, task) = Actor::spawn_linked(None, Host::<A>(PhantomData), tenure, supervisor)
         .await
         .map_err(|error| error.to_string())?;
     let cell = actor.get_cell();
+    slot.idle();
     slot.open(actor);
     slot.set_state(State::Running);
     slot.wake();
-    Ok(cell)
+    Ok(Life { cell, task: task.abort_handle() })
 }
 
 struct Host<A>(PhantomData<fn() -> A>);
@@ -111,11 +116,11 @@ impl<A: Agent> Actor for Host<A> {
     ) -> Result<(), ActorProcessingErr> {
         let ended = match message {
             HostMessage::Wake => tenure.wake().await,
-            HostMessage::Drain => {
+            HostMessage::Finish => {
                 tenure.slot.set_state(State::Draining);
-                let drained = tenure.drain().await;
+                let finished = tenure.finish().await;
                 myself.stop(None);
-                drained
+                finished
             }
         };
         ended.map_err(|end| tenure.end(end).into())
@@ -125,13 +130,14 @@ impl<A: Agent> Actor for Host<A> {
 impl<A: Agent> Tenure<A> {
     /// Handles at most one chunk, so that control messages get their turn between chunks.
     async fn wake(&mut self) -> Result<(), End> {
+        // The wake-up of an incarnation that was abandoned says nothing about that of its successor.
+        if self.slot.generation.load(Ordering::SeqCst) != self.generation {
+            return Err(End::Fenced);
+        }
         // The flag is cleared before the log is read: what is committed from here on wakes anew.
         self.slot.woken();
         if self.slot.paused.load(Ordering::SeqCst) {
             return Ok(());
-        }
-        if self.slot.generation.load(Ordering::SeqCst) != self.generation {
-            return Err(End::Fenced);
         }
         if self.place.is_none() {
             self.place = Some(self.begin().await?);
@@ -189,8 +195,9 @@ impl<A: Agent> Tenure<A> {
                 if buried.contains(&envelope.seq) {
                     continue;
                 }
-                if let Some(message) = A::accept(&envelope.event) {
-                    self.handle(&mut state, message, envelope).await.map_err(|failure| match failure {
+                let heard = heard::<A>(envelope, log).await?;
+                if let Some(message) = A::accept(&heard.event) {
+                    self.handle(&mut state, message, &heard).await.map_err(|failure| match failure {
                         Failure::Unavailable(error) => End::Unavailable(error),
                         Failure::Failed(error) => End::Other(format!("replay of event {}: {error:#}", envelope.seq)),
                     })?;
@@ -215,7 +222,14 @@ impl<A: Agent> Tenure<A> {
         let began = Instant::now();
         let outcome = tokio::time::timeout(
             deadline,
-            AssertUnwindSafe(self.agent.handle(state, message, &mut ctx).instrument(span)).catch_unwind(),
+            AssertUnwindSafe(
+                async {
+                    self.shared.faults.strike(A::NAME, Some(envelope)).await?;
+                    self.agent.handle(state, message, &mut ctx).await
+                }
+                .instrument(span),
+            )
+            .catch_unwind(),
         )
         .await;
         self.slot.idle();
@@ -240,12 +254,17 @@ impl<A: Agent> Tenure<A> {
     }
 
     async fn chunk_at(&self, place: &mut Place<A::State>) -> Result<bool, End> {
+        let until = self.slot.drain_to();
         let limit = place.passage.read(self.shared.settings.chunk_events_max);
         let events = self.shared.store.log().after(place.passage.scanned(), limit).await?;
         let mut said = Said::default();
         let mut handled = 0;
         for envelope in &events {
-            let Some(message) = A::accept(&envelope.event) else {
+            if until.is_some_and(|until| until < envelope.seq) {
+                break;
+            }
+            let heard = heard::<A>(envelope, self.shared.store.log()).await?;
+            let Some(message) = A::accept(&heard.event) else {
                 place.passage.skip(envelope.seq);
                 continue;
             };
@@ -258,11 +277,13 @@ impl<A: Agent> Tenure<A> {
                     self.commit(place, mark, Said::default(), None).await?;
                 }
                 Next::GiveUp { attempts } => {
-                    self.bury(place, envelope, attempts).await?;
+                    if !self.bury(place, envelope, attempts).await? {
+                        return Ok(false);
+                    }
                     continue;
                 }
             }
-            match self.handle(&mut place.state, message, envelope).await {
+            match self.handle(&mut place.state, message, &heard).await {
                 Ok(more) => {
                     said.append(more);
                     handled += 1;
@@ -290,17 +311,36 @@ impl<A: Agent> Tenure<A> {
         }
         place.handled_since_checkpoint += handled;
         self.checkpoint_if_due(place);
+        if until.is_some_and(|until| until <= place.passage.scanned()) {
+            self.rest("drain").await?;
+            return Ok(false);
+        }
         Ok(events.len() == limit || events.last().is_some_and(|last| place.passage.scanned() < last.seq))
     }
 
-    /// Gives `envelope` up: it becomes a dead letter, and the cursor moves past it.
-    async fn bury(&self, place: &mut Place<A::State>, envelope: &Envelope, attempts: u32) -> Result<(), End> {
+    /// Gives `envelope` up: it becomes a dead letter, and the cursor moves past it. False when the agent has as many
+    /// dead letters as it may: none is dropped to make room, so it rests instead.
+    async fn bury(&self, place: &mut Place<A::State>, envelope: &Envelope, attempts: u32) -> Result<bool, End> {
+        let open = dead_letters::Filter { agent: Some(A::NAME.to_owned()), state: Some(dead_letters::State::Open) };
+        if self.shared.settings.dead_letters_max <= dead_letters::count(&self.shared.store.history(), &open).await? {
+            error!(agent = A::NAME, "has as many dead letters as it may, and rests until some are dealt with");
+            self.rest("dead_letters_max").await?;
+            return Ok(false);
+        }
         let error = self.slot.last_error().map_or_else(|| "the process ended".to_owned(), |last| last.error);
         error!(agent = A::NAME, event_id = %envelope.id, correlation_id = %envelope.correlation, attempts, %error, "event given up");
         let letter = DeadLetter { seq: envelope.seq, attempts, error, at: self.shared.clock.now() };
         let mark = place.passage.buried(envelope.seq);
         self.commit(place, mark, Said::default(), Some(letter)).await?;
         self.shared.metrics.dead_letter(A::NAME);
+        Ok(true)
+    }
+
+    /// Lets the agent rest until an operator resumes it, because of `reason`.
+    async fn rest(&self, reason: &str) -> Result<(), End> {
+        let note = control::note(self.shared.clock.now(), A::NAME, Control::Pause, reason, None);
+        self.shared.store.append(vec![note], None).await?;
+        self.slot.hold(true, None);
         Ok(())
     }
 
@@ -365,7 +405,7 @@ impl<A: Agent> Tenure<A> {
     }
 
     /// Finishes in an orderly way.
-    async fn drain(&mut self) -> Result<(), End> {
+    async fn finish(&mut self) -> Result<(), End> {
         let Some(mut place) = self.place.take() else { return Ok(()) };
         if let Some(mark) = place.passage.rest() {
             self.commit(&mut place, mark, Said::default(), None).await?;
@@ -393,6 +433,25 @@ impl<A: Agent> Tenure<A> {
         }
         error
     }
+}
+
+/// `envelope` as the agent hears it: a dead letter that is replayed is heard as the event that was given up, at the
+/// place in the log where it is replayed.
+async fn heard<'e, A: Agent>(envelope: &'e Arc<Envelope>, log: &Log) -> Result<Cow<'e, Envelope>, End> {
+    let mut given_up = None;
+    let mut at = envelope.clone();
+    // What failed again was given up at the place of its replay.
+    while let Event::DeadLetterReplayed { agent, seq, .. } = &at.event
+        && agent == A::NAME
+        && let Some(found) = log.after(Seq(seq.0 - 1), 1).await?.into_iter().next().filter(|found| found.seq == *seq)
+    {
+        given_up = Some(found.event.clone());
+        at = found;
+    }
+    Ok(match given_up {
+        Some(event) => Cow::Owned(Envelope { event, ..Envelope::clone(envelope) }),
+        None => Cow::Borrowed(envelope),
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -8,7 +8,9 @@ pub mod agent;
 pub mod bench;
 mod called;
 mod clock;
+mod control;
 mod ctx;
+pub mod faults;
 mod host;
 pub mod intake;
 pub mod metrics;
@@ -23,6 +25,7 @@ mod tree;
 pub use agent::{Agent, Called, Effects, Failure};
 pub use called::Port;
 pub use clock::Clock;
+pub use control::Outlook;
 pub use ctx::Ctx;
 pub use metrics::Metrics;
 pub use part::Part;
@@ -32,21 +35,18 @@ pub use slot::{Kind, LastError, State};
 pub use status::AgentStatus;
 pub use tree::{Child, Tree, called, child, hosted};
 
-use domain::event::Control;
-use domain::{CorrelationId, Event, EventId, Seq};
+use domain::Seq;
+use faults::Faults;
 use persistence::Store;
-use persistence::admin::Change;
-use persistence::unit::{NewEvent, Refused};
 use ractor::{Actor, ActorRef};
 use slot::Slot;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
-use supervisor::{Message, Supervisor};
+use supervisor::{Death, Message, Supervisor};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: do not set panic = \"abort\"");
@@ -62,13 +62,23 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     pub(crate) tasks: TaskTracker,
-    fatal: watch::Sender<Option<&'static str>>,
+    pub(crate) faults: Faults,
+    fatal: watch::Sender<Option<Fatal>>,
+}
+
+/// Why a node cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fatal {
+    /// The part that failed for good.
+    pub part: &'static str,
+    /// Whether it was the disk, so that a start elsewhere, or after a repair, makes sense.
+    pub disk: bool,
 }
 
 impl Shared {
     /// The node cannot go on without `part`.
-    pub(crate) fn fail(&self, part: &'static str) {
-        self.fatal.send_replace(Some(part));
+    pub(crate) fn fail(&self, part: &'static str, disk: bool) {
+        self.fatal.send_if_modified(|fatal| fatal.is_none() && fatal.replace(Fatal { part, disk }).is_none());
     }
 }
 
@@ -107,6 +117,7 @@ impl Runtime {
             metrics,
             started: Instant::now(),
             tasks: TaskTracker::new(),
+            faults: tree.faults,
             fatal: watch::Sender::new(None),
         });
         let slots: Arc<RwLock<Vec<Arc<Slot>>>> = Arc::default();
@@ -116,7 +127,7 @@ impl Runtime {
         for child in &children {
             if let Some(idx) = consumers.iter().position(|row| row.name == child.slot.name) {
                 let row = consumers.swap_remove(idx);
-                child.slot.paused.store(row.paused, Ordering::SeqCst);
+                child.slot.hold(row.paused, row.drain_to);
                 child.slot.scanned.store(row.cursor.0, Ordering::SeqCst);
             }
         }
@@ -188,69 +199,40 @@ impl Runtime {
         })
     }
 
-    /// Largest lag of an agent, in events.
+    /// Largest lag of an agent that is at work or about to be, in events.
+    ///
+    /// One that an operator holds, or that is quarantined, does not count: its events wait in the log, and the disk
+    /// is what bounds them.
     pub fn lag(&self) -> i64 {
         let head = self.shared.store.log().head().0;
         let slots = self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let waited_for =
+            |slot: &&Arc<Slot>| slot.kind == Kind::Agent && !matches!(slot.state(), State::Paused | State::Quarantined);
         let behind = |slot: &Arc<Slot>| head - slot.scanned.load(Ordering::SeqCst);
-        slots.iter().filter(|slot| slot.kind == Kind::Agent).map(behind).max().unwrap_or(0)
+        slots.iter().filter(waited_for).map(behind).max().unwrap_or(0)
     }
 
-    /// Pauses, resumes or restarts the agent called `name`, as `by` wishes. False if there is none.
-    ///
-    /// # Errors
-    ///
-    /// The change could not be stored.
-    pub async fn control(&self, name: &str, action: Control, by: &str) -> Result<bool, Refused> {
-        let slot = {
-            let slots = self.slots.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            slots.iter().find(|slot| slot.name == name && slot.kind != Kind::Essential).cloned()
-        };
-        let Some(slot) = slot else { return Ok(false) };
-        match action {
-            Control::Pause | Control::Resume => {
-                let paused = action == Control::Pause;
-                self.shared.store.admin(Change::SetPaused { agent: name.to_owned(), paused }).await?;
-                slot.paused.store(paused, Ordering::SeqCst);
-                self.note(name, action, by).await?;
-                slot.wake();
-            }
-            Control::Restart => {
-                self.note(name, action, by).await?;
-                let asked = ractor::call!(self.supervisor, |reply| Message::Restart { name: name.to_owned(), reply });
-                return Ok(asked.unwrap_or(false));
-            }
-        }
-        Ok(true)
-    }
-
-    /// Writes down who did what to an agent.
-    async fn note(&self, agent: &str, action: Control, by: &str) -> Result<(), Refused> {
-        let event = Event::AgentControlled { agent: agent.to_owned(), action, by: by.to_owned() };
-        let note = NewEvent {
-            id: EventId(Uuid::now_v7()),
-            cause: None,
-            correlation: CorrelationId::new(Uuid::new_v4().to_string()),
-            source: "supervisor".into(),
-            at: self.shared.clock.now(),
-            event,
-        };
-        self.shared.store.append(vec![note], None).await?;
-        Ok(())
-    }
-
-    /// Ends the child called `name` at once, as a fault would: a hook for fault tests.
+    /// Ends the child called `name` at its next wait, as a fault would: a hook for fault tests.
     pub async fn kill(&self, name: &str) -> bool {
-        let killed = ractor::call!(self.supervisor, |reply| Message::Kill { name: name.to_owned(), reply });
-        killed.unwrap_or(false)
+        self.end(name, Death::Kill).await
     }
 
-    /// Waits until an essential part has failed for good; gives its name.
-    pub async fn failed(&self) -> &'static str {
+    /// Takes the task of the child called `name` away from under it: a hook for fault tests.
+    pub async fn abort(&self, name: &str) -> bool {
+        self.end(name, Death::Abort).await
+    }
+
+    async fn end(&self, name: &str, death: Death) -> bool {
+        let ended = ractor::call!(self.supervisor, |reply| Message::End { name: name.to_owned(), death, reply });
+        ended.unwrap_or(false)
+    }
+
+    /// Waits until an essential part has failed for good.
+    pub async fn failed(&self) -> Fatal {
         let mut fatal = self.shared.fatal.subscribe();
         match fatal.wait_for(Option::is_some).await {
-            Ok(part) => part.expect("waited for it"),
-            Err(_) => "supervisor",
+            Ok(fatal) => fatal.expect("waited for it"),
+            Err(_) => Fatal { part: "supervisor", disk: false },
         }
     }
 

@@ -3,7 +3,9 @@
 use crate::Shared;
 use crate::rules::restart::Exit;
 use crate::slot::{Slot, State};
+use crate::tree::Life;
 use futures_util::future::BoxFuture;
+use persistence::StoreError;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use std::future::Future;
 use std::sync::Arc;
@@ -72,9 +74,12 @@ impl Actor for Runner {
     ) -> Result<(), ActorProcessingErr> {
         slot.set_state(State::Running);
         if let Err(error) = (part.run)().await {
-            // A store that is away for a while is no reason to end the node.
-            if matches!(error.downcast_ref(), Some(persistence::StoreError::Unavailable(_))) {
-                slot.leave(Exit::Unavailable);
+            match error.downcast_ref() {
+                // A store that is away for a while is no reason to end the node.
+                Some(StoreError::Unavailable(_)) => slot.leave(Exit::Unavailable),
+                // A disk that loses what it was given is one at once.
+                Some(StoreError::Failing(_)) => shared.fail(slot.name, true),
+                _ => {}
             }
             slot.note_error(shared.clock.now(), format!("{error:#}"));
             return Err(error.into());
@@ -89,8 +94,8 @@ pub(crate) async fn spawn(
     slot: Arc<Slot>,
     shared: Arc<Shared>,
     supervisor: ActorCell,
-) -> Result<ActorCell, String> {
-    let (actor, _) =
+) -> Result<Life, String> {
+    let (actor, task) =
         Actor::spawn_linked(None, Runner, (part, slot, shared), supervisor).await.map_err(|error| error.to_string())?;
-    Ok(actor.get_cell())
+    Ok(Life { cell: actor.get_cell(), task: task.abort_handle() })
 }

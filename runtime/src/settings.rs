@@ -30,6 +30,8 @@ pub struct Settings {
     pub checkpoint_events_min: u64,
     /// Time between two checkpoints of a state, at least, in seconds.
     pub checkpoint_seconds_min: f64,
+    /// Dead letters of one agent that nobody has dealt with, at which it rests.
+    pub dead_letters_max: u64,
     /// Time between two looks of the watchdog, in seconds.
     pub watchdog_seconds: f64,
 }

@@ -3,7 +3,7 @@
 use crate::rules::restart::{Bequest, Exit};
 use crate::rules::wake::Wake;
 use arc_swap::ArcSwapOption;
-use domain::Timestamp;
+use domain::{Event, Seq, Timestamp};
 use ractor::ActorRef;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -71,8 +71,8 @@ pub struct LastError {
 pub(crate) enum HostMessage {
     /// The log has grown, or the agent may go on.
     Wake,
-    /// Finish: commit, take a checkpoint, end.
-    Drain,
+    /// Commit, take a checkpoint, end.
+    Finish,
 }
 
 #[derive(Debug)]
@@ -82,11 +82,16 @@ struct Condition {
     bequest: Bequest,
 }
 
+/// No event.
+const NEVER: i64 = i64::MAX;
+
 /// A child's place in the tree.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    /// Whether it hears an event.
+    pub(crate) accepts: fn(&Event) -> bool,
     started: Instant,
     // A leaf lock: held for a field's copy, never across an await.
     condition: Mutex<Condition>,
@@ -95,6 +100,8 @@ pub(crate) struct Slot {
     /// Events up to here were seen, whether or not the cursor has been stored.
     pub(crate) scanned: AtomicI64,
     pub(crate) paused: AtomicBool,
+    /// It is drained: it rests after this event. `NEVER` when it is not.
+    drain_to: AtomicI64,
     /// The incarnation that may work; hosts of older ones end.
     pub(crate) generation: AtomicU64,
     wake: Wake,
@@ -104,10 +111,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(name: &'static str, kind: Kind) -> Self {
+    pub(crate) fn new(name: &'static str, kind: Kind, accepts: fn(&Event) -> bool) -> Self {
         Self {
             name,
             kind,
+            accepts,
             started: Instant::now(),
             condition: Mutex::new(Condition {
                 state: State::Restarting,
@@ -118,6 +126,7 @@ impl Slot {
             mailbox: AtomicU64::new(0),
             scanned: AtomicI64::new(0),
             paused: AtomicBool::new(false),
+            drain_to: AtomicI64::new(NEVER),
             generation: AtomicU64::new(0),
             wake: Wake::default(),
             due_ms: AtomicU64::new(0),
@@ -132,7 +141,22 @@ impl Slot {
     /// The state as the operator sees it.
     pub(crate) fn state(&self) -> State {
         let state = self.condition().state;
-        if state == State::Running && self.paused.load(Ordering::SeqCst) { State::Paused } else { state }
+        match state {
+            State::Running if self.paused.load(Ordering::SeqCst) => State::Paused,
+            State::Running if self.drain_to().is_some() => State::Draining,
+            state => state,
+        }
+    }
+
+    /// The last event to handle before it rests, if it is drained.
+    pub(crate) fn drain_to(&self) -> Option<Seq> {
+        Some(self.drain_to.load(Ordering::SeqCst)).filter(|seq| *seq != NEVER).map(Seq)
+    }
+
+    /// Lets it rest, go on, or rest after an event.
+    pub(crate) fn hold(&self, paused: bool, drain_to: Option<Seq>) {
+        self.paused.store(paused, Ordering::SeqCst);
+        self.drain_to.store(drain_to.map_or(NEVER, |seq| seq.0), Ordering::SeqCst);
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -193,8 +217,8 @@ impl Slot {
     }
 
     /// Asks the host to finish. False if there is none.
-    pub(crate) fn drain(&self) -> bool {
-        self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Drain).is_ok())
+    pub(crate) fn finish(&self) -> bool {
+        self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Finish).is_ok())
     }
 
     /// The host begins with an event that may take `deadline`.

@@ -5,7 +5,7 @@ use crate::host::GRACE;
 use crate::rules::intensity::Intensity;
 use crate::rules::restart::{self, Restart};
 use crate::slot::{Kind, State};
-use crate::tree::Child;
+use crate::tree::{Child, Life};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -23,11 +23,20 @@ pub(crate) enum Message {
     /// Take one more child, the last to start and the first to stop.
     Add(Child),
     /// End a child at once, as a fault would.
-    Kill { name: String, reply: RpcReplyPort<bool> },
+    End { name: String, death: Death, reply: RpcReplyPort<bool> },
     /// Let a child finish and start it again.
     Restart { name: String, reply: RpcReplyPort<bool> },
     /// Stop everything in reverse order.
     Stop { deadline: Duration, reply: RpcReplyPort<()> },
+}
+
+/// How a child is ended by a fault test.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Death {
+    /// At its next wait.
+    Kill,
+    /// With its task.
+    Abort,
 }
 
 pub(crate) struct Supervisor;
@@ -41,7 +50,7 @@ pub(crate) struct Watch {
 
 struct Kept {
     child: Child,
-    cell: Option<ActorCell>,
+    life: Option<Life>,
     intensity: Intensity,
 }
 
@@ -82,15 +91,17 @@ impl Actor for Supervisor {
                 myself.send_after(watch.shared.settings.watchdog_interval(), || Message::Watch);
             }
             Message::Add(child) => watch.add(child, &myself).await,
-            Message::Kill { name, reply } => {
-                let cell = watch.named(&name).and_then(|kept| kept.cell.clone());
-                if let Some(cell) = &cell {
-                    cell.kill();
+            Message::End { name, death, reply } => {
+                let life = watch.named(&name).and_then(|kept| kept.life.as_ref());
+                match (life, death) {
+                    (Some(life), Death::Kill) => life.cell.kill(),
+                    (Some(life), Death::Abort) => life.task.abort(),
+                    (None, _) => {}
                 }
-                answer(reply, cell.is_some());
+                answer(reply, life.is_some());
             }
             Message::Restart { name, reply } => {
-                let found = watch.named(&name).is_some_and(|kept| kept.child.slot.drain());
+                let found = watch.named(&name).is_some_and(|kept| kept.child.slot.finish());
                 answer(reply, found);
             }
             Message::Stop { deadline, reply } => {
@@ -129,7 +140,7 @@ impl Watch {
     }
 
     async fn add(&mut self, child: Child, myself: &ActorRef<Message>) {
-        self.children.push(Kept { child, cell: None, intensity: Intensity::default() });
+        self.children.push(Kept { child, life: None, intensity: Intensity::default() });
         self.start(self.children.len() - 1, myself).await;
     }
 
@@ -137,7 +148,7 @@ impl Watch {
         let kept = &mut self.children[idx];
         kept.child.slot.generation.fetch_add(1, Ordering::SeqCst);
         match (kept.child.spawn)(Arc::clone(&self.shared), myself.get_cell()).await {
-            Ok(cell) => kept.cell = Some(cell),
+            Ok(life) => kept.life = Some(life),
             Err(error) => {
                 kept.child.slot.note_error(self.shared.clock.now(), error);
                 self.restart(idx, myself);
@@ -146,10 +157,10 @@ impl Watch {
     }
 
     fn ended(&mut self, cell: &ActorCell, reason: Option<String>, myself: &ActorRef<Message>) {
-        let ours = |kept: &Kept| kept.cell.as_ref().is_some_and(|known| known.get_id() == cell.get_id());
+        let ours = |kept: &Kept| kept.life.as_ref().is_some_and(|known| known.cell.get_id() == cell.get_id());
         // An incarnation that was abandoned ends unheard.
         let Some(idx) = self.children.iter().position(ours) else { return };
-        self.children[idx].cell = None;
+        self.children[idx].life = None;
         if self.stopping {
             return;
         }
@@ -176,7 +187,7 @@ impl Watch {
             Restart::Quarantine(pause) => {
                 if slot.kind == Kind::Essential {
                     error!(agent = slot.name, "an essential part fails again and again, the node ends");
-                    self.shared.fail(slot.name);
+                    self.shared.fail(slot.name, false);
                 }
                 error!(agent = slot.name, "fails again and again, quarantined");
                 slot.set_state(State::Quarantined);
@@ -202,8 +213,8 @@ impl Watch {
             slot.note_error(self.shared.clock.now(), "made no progress and was abandoned".to_owned());
             slot.idle();
             slot.restarts.fetch_add(1, Ordering::SeqCst);
-            if let Some(cell) = kept.cell.take() {
-                cell.kill();
+            if let Some(life) = kept.life.take() {
+                life.cell.kill();
             }
             self.start(idx, myself).await;
         }
@@ -215,7 +226,7 @@ impl Watch {
         for kept in self.children.iter_mut().rev() {
             let slot = &kept.child.slot;
             slot.set_state(State::Draining);
-            let Some(cell) = kept.cell.take() else { continue };
+            let Some(Life { cell, .. }) = kept.life.take() else { continue };
             match &kept.child.part {
                 Some(part) => part.stop(),
                 None if slot.kind == Kind::Called => {
@@ -224,7 +235,7 @@ impl Watch {
                     }
                 }
                 None => {
-                    slot.drain();
+                    slot.finish();
                 }
             }
             let left = until.saturating_duration_since(Instant::now());

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Called, Effects};
 use crate::called::{self, Port};
+use crate::faults::Faults;
 use crate::part::{self, Part};
 use crate::slot::{Kind, Slot};
 use crate::{Shared, host};
@@ -10,12 +11,14 @@ use config::Config;
 use futures_util::future::BoxFuture;
 use ractor::ActorCell;
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 
 /// What runs. Children start in order and stop in reverse; each is restarted alone (`one_for_one`),
 /// since the log decouples them.
 #[derive(Debug, Default)]
 pub struct Tree {
     pub(crate) children: Vec<Child>,
+    pub(crate) faults: Faults,
 }
 
 impl Tree {
@@ -30,9 +33,22 @@ impl Tree {
         self.children.extend(children);
         self
     }
+
+    /// The same tree, harmed by `faults`: for fault tests.
+    #[must_use]
+    pub fn harmed_by(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
 }
 
-type Spawn = Box<dyn Fn(Arc<Shared>, ActorCell) -> BoxFuture<'static, Result<ActorCell, String>> + Send + Sync>;
+type Spawn = Box<dyn Fn(Arc<Shared>, ActorCell) -> BoxFuture<'static, Result<Life, String>> + Send + Sync>;
+
+/// A running incarnation, as the supervisor holds it.
+pub(crate) struct Life {
+    pub(crate) cell: ActorCell,
+    pub(crate) task: AbortHandle,
+}
 
 /// One child and how it is started.
 pub struct Child {
@@ -65,7 +81,7 @@ pub fn hosted<A: Agent>(agent: A) -> Child {
         Effects::None => Kind::Agent,
         Effects::Outside { .. } => Kind::Worker,
     };
-    let slot = Arc::new(Slot::new(A::NAME, kind));
+    let slot = Arc::new(Slot::new(A::NAME, kind, |event| A::accept(event).is_some()));
     let spawn: Spawn = {
         let slot = Arc::clone(&slot);
         Box::new(move |shared, supervisor| {
@@ -84,7 +100,7 @@ pub fn hosted<A: Agent>(agent: A) -> Child {
 pub fn called<C: Called>(config: &Config, deps: C::Deps) -> anyhow::Result<(Child, Port<C::Request>)> {
     let settings = config.section(&section(C::NAME))?;
     let agent = Arc::new(C::start(settings, deps).with_context(|| format!("[{}]", section(C::NAME)))?);
-    let slot = Arc::new(Slot::new(C::NAME, Kind::Called));
+    let slot = Arc::new(Slot::new(C::NAME, Kind::Called, |_| false));
     let port = Port::new(Arc::clone(&slot));
     let spawn: Spawn = {
         let (slot, port) = (Arc::clone(&slot), port.clone());
@@ -98,7 +114,7 @@ pub fn called<C: Called>(config: &Config, deps: C::Deps) -> anyhow::Result<(Chil
 
 /// An essential part: work without end that the node cannot do without.
 pub(crate) fn essential(part: Part) -> Child {
-    let slot = Arc::new(Slot::new(part.name(), Kind::Essential));
+    let slot = Arc::new(Slot::new(part.name(), Kind::Essential, |_| false));
     let part = Arc::new(part);
     let spawn: Spawn = {
         let (slot, part) = (Arc::clone(&slot), Arc::clone(&part));

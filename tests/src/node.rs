@@ -4,6 +4,7 @@ use crate::client::Client;
 use config::Config;
 use control_plane::node::Node;
 use runtime::Clock;
+use runtime::faults::Faults;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -42,11 +43,25 @@ impl TestNode {
     ///
     /// When it does not start.
     pub async fn start_in(folder: &Path, key: Option<&str>, change: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_harmed(folder, key, change, Faults::default()).await
+    }
+
+    /// A node on `folder` that is harmed by `faults`; `key` is needed when the folder is not empty.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_harmed(
+        folder: &Path,
+        key: Option<&str>,
+        change: impl FnOnce(Config) -> Config,
+        faults: Faults,
+    ) -> Self {
         let config = Config::defaults()
             .with("store.data_dir", folder.to_string_lossy().into_owned())
             .and_then(|config| config.with("server.listen", "127.0.0.1:0"))
             .expect("the settings are there");
-        let node = Node::start(change(config), Clock::System).await.expect("the node starts");
+        let node = Node::start_harmed(change(config), Clock::System, faults).await.expect("the node starts");
         let key = node.first_key().map(str::to_owned).or(key.map(str::to_owned));
         let client = Client::new(format!("http://{}", node.address()), key);
         Self { node, folder: None, client }

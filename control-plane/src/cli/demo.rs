@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
     };
     let ran = tokio::select! {
         ran = golden_path(&api, args.once) => ran,
-        part = node.failed() => Err(anyhow::anyhow!("the node cannot go on without its {part}")),
+        fatal = node.failed() => Err(anyhow::anyhow!("the node cannot go on without its {}", fatal.part)),
     };
     if !args.once {
         if let Err(error) = ran {

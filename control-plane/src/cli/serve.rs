@@ -3,7 +3,7 @@
 use super::{Exit, output};
 use config::Config;
 use control_plane::Node;
-use runtime::Clock;
+use runtime::{Clock, Fatal};
 use std::io;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
@@ -28,9 +28,9 @@ pub(crate) async fn until_stopped(node: Node) -> anyhow::Result<Exit> {
             asked?;
             Exit::Done
         }
-        part = node.failed() => {
-            tracing::error!(part, "the node cannot go on");
-            Exit::EssentialPartFailed
+        Fatal { part, disk } = node.failed() => {
+            tracing::error!(part, disk, "the node cannot go on");
+            if disk { Exit::StoreUnavailable } else { Exit::EssentialPartFailed }
         }
     };
     tokio::select! {

@@ -1,13 +1,13 @@
-//! Lists that only show what stands in the store: notifications, the maintenance log, dead letters.
+//! Lists that only show what stands in the store: notifications, the maintenance log.
 
-use super::{either, entry, mount};
+use super::{either, entry, mount, one_of};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
 use domain::notification::Channel;
 use domain::{AssetId, CaseId};
-use persistence::{dead_letters, maintenance_log, notifications};
+use persistence::{maintenance_log, notifications};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -18,7 +18,6 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([
         mount(app, const { entry("GET", "/api/v1/notifications") }, list_notifications),
         mount(app, const { entry("GET", "/api/v1/maintenance/log") }, list_maintenance_log),
-        mount(app, const { entry("GET", "/api/v1/dead-letters") }, list_dead_letters),
     ])
 }
 
@@ -50,26 +49,4 @@ async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
     let (limit, offset) = page(&app, &mut query);
     query.finish()?;
     Reply::json(&maintenance_log::list(&app.history, asset.as_ref(), limit, offset).await?)
-}
-
-async fn list_dead_letters(app: App, call: Call) -> Result<Reply, ApiError> {
-    use dead_letters::State;
-
-    let mut query = call.query();
-    let states = [State::Open, State::Replayed, State::Discarded];
-    let (limit, offset) = page(&app, &mut query);
-    let filter = dead_letters::Filter {
-        agent: query.optional("agent", lax::string),
-        state: query.optional("state", one_of(states, State::as_str)),
-    };
-    query.finish()?;
-    Reply::json(&dead_letters::list(&app.history, &filter, limit, offset).await?)
-}
-
-/// Reads the one of `values` that has the given name.
-fn one_of<T: Copy, const N: usize>(
-    values: [T; N],
-    name: fn(T) -> &'static str,
-) -> impl Fn(&serde_json::Value) -> Result<T, lax::Wrong> {
-    lax::named(&values.map(name), move |given| values.into_iter().find(|value| name(*value) == given))
 }

@@ -2,9 +2,11 @@
 
 use super::route::{Body, Class, Kind, Param, Route, Scope, get, json, list, media, post};
 use super::{
-    agents, cases, decisions, demo, docs, events, health, ingest, maintenance, reports, root, sensors, simulate,
+    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, maintenance, reports, root, sensors,
+    simulate,
 };
 use persistence::{cases::Case, dead_letters::DeadLetter, maintenance_log::Line, notifications::Notification};
+use runtime::Outlook;
 use runtime::metrics::Form;
 
 const DATA_READ: Scope = Scope::Needs("data:read");
@@ -215,6 +217,7 @@ pub const ROUTES: &[Route] = &[
         "Hold an agent",
         json::<agents::Controlled>(),
     )
+    .query(agents::DRY_RUN)
     .errors(&[404]),
     post(
         "/api/v1/agents/{name}/resume",
@@ -224,6 +227,17 @@ pub const ROUTES: &[Route] = &[
         "Let an agent go on",
         json::<agents::Controlled>(),
     )
+    .query(agents::DRY_RUN)
+    .errors(&[404]),
+    post(
+        "/api/v1/agents/{name}/drain",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Let an agent finish what waits, then hold it",
+        json::<agents::Controlled>(),
+    )
+    .query(agents::DRY_RUN)
     .errors(&[404]),
     post(
         "/api/v1/agents/{name}/restart",
@@ -232,6 +246,15 @@ pub const ROUTES: &[Route] = &[
         Body::None,
         "Start an agent anew",
         json::<agents::Controlled>(),
+    )
+    .query(agents::DRY_RUN)
+    .errors(&[404]),
+    get(
+        "/api/v1/agents/{name}",
+        AGENTS_READ,
+        Class::Read,
+        "What waits for an agent, and what would if it were held",
+        json::<Outlook>(),
     )
     .errors(&[404]),
     get("/api/v1/events", DATA_READ, Class::Read, "List events, in order", json::<events::Page>()).query(&[
@@ -260,6 +283,50 @@ pub const ROUTES: &[Route] = &[
         Param::optional("agent", Kind::Text, "Those of one agent"),
         Param::optional("state", Kind::OneOf(&["open", "replayed", "discarded"]), "Those in one state"),
     ]),
+    get(
+        "/api/v1/dead-letters/{id}",
+        AGENTS_READ,
+        Class::Read,
+        "One dead letter with its event and its causes",
+        json::<dead_letters::Inspected>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/dead-letters/{id}/replay",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Give the event to its agent once more",
+        json::<DeadLetter>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/dead-letters/{id}/discard",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Decide that the event need not be handled",
+        json::<DeadLetter>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/dead-letters/replay",
+        "agents:control",
+        Class::Control,
+        Body::Item,
+        "Replay many dead letters",
+        json::<dead_letters::Settled>(),
+    )
+    .members(dead_letters::MEMBERS),
+    post(
+        "/api/v1/dead-letters/discard",
+        "agents:control",
+        Class::Control,
+        Body::Item,
+        "Discard many dead letters",
+        json::<dead_letters::Settled>(),
+    )
+    .members(dead_letters::MEMBERS),
 ];
 /// The entry of that method and pattern.
 ///

@@ -188,7 +188,7 @@ pub(crate) fn key(key: &str, body: u8) -> Idempotency {
 
 /// An event that touches no read model.
 pub(crate) fn note(action: Control) -> NewEvent {
-    said(Event::AgentControlled { agent: "drift".to_owned(), action, by: "test".to_owned() })
+    said(Event::AgentControlled { agent: "drift".to_owned(), action, by: "test".to_owned(), up_to: None })
 }
 
 pub(crate) fn said(event: Event) -> NewEvent {

@@ -98,6 +98,31 @@ pub enum Event {
         action: Control,
         /// By whom.
         by: String,
+        /// The last event that it handles before it rests, when it is drained.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up_to: Option<Seq>,
+    },
+    /// An event that an agent had given up was given to it once more. The agent handles it at this place in the log.
+    DeadLetterReplayed {
+        /// Number of the dead letter.
+        letter: i64,
+        /// The agent.
+        agent: String,
+        /// The event's place.
+        seq: Seq,
+        /// By whom.
+        by: String,
+    },
+    /// It was decided that an event that an agent had given up need not be handled.
+    DeadLetterDiscarded {
+        /// Number of the dead letter.
+        letter: i64,
+        /// The agent.
+        agent: String,
+        /// The event's place.
+        seq: Seq,
+        /// By whom.
+        by: String,
     },
     /// Somebody has seen a case.
     CaseAcknowledged(case::Acknowledged),
@@ -169,6 +194,7 @@ pub enum Event {
 pub enum Control {
     Pause,
     Resume,
+    Drain,
     Restart,
 }
 
@@ -227,6 +253,8 @@ impl Event {
             Self::TechnicianRemoved { .. } => "technician_removed",
             Self::AssetMaintenanceBegan(_) => "asset_maintenance_began",
             Self::AssetMaintenanceEnded(_) => "asset_maintenance_ended",
+            Self::DeadLetterReplayed { .. } => "dead_letter_replayed",
+            Self::DeadLetterDiscarded { .. } => "dead_letter_discarded",
         }
     }
 }

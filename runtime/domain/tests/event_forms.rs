@@ -58,12 +58,14 @@ fn name(event: &Event) -> &'static str {
         | Event::TechnicianDeclared { .. }
         | Event::TechnicianRemoved { .. }
         | Event::AssetMaintenanceBegan(_)
-        | Event::AssetMaintenanceEnded(_) => event.name(),
+        | Event::AssetMaintenanceEnded(_)
+        | Event::DeadLetterReplayed { .. }
+        | Event::DeadLetterDiscarded { .. } => event.name(),
     }
 }
 
 /// Kinds of events that [`name`] lists.
-const N_KINDS: usize = 51;
+const N_KINDS: usize = 53;
 
 #[test]
 fn each_event_reads_and_writes_its_pinned_form() {

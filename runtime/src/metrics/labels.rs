@@ -68,11 +68,13 @@ pub enum Limit {
     IngestBytes,
     /// Events by which the slowest agent is behind.
     LagEvents,
+    /// Bytes that must be free on the disk.
+    DiskFree,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::BodyReadTimeout,
@@ -82,6 +84,7 @@ impl Limit {
         Self::IngestRequests,
         Self::IngestBytes,
         Self::LagEvents,
+        Self::DiskFree,
     ];
 
     /// Its name in the settings.
@@ -96,6 +99,7 @@ impl Limit {
             Self::IngestRequests => "ingest_requests_max",
             Self::IngestBytes => "ingest_bytes_max",
             Self::LagEvents => "lag_events_max",
+            Self::DiskFree => "disk_free_bytes_min",
         }
     }
 }
