@@ -4,6 +4,7 @@ pub mod client;
 pub mod installed;
 pub mod node;
 pub mod process;
+pub mod promises;
 pub mod simulation;
 
 /// The README's example compiles, or this does not.
