@@ -1,7 +1,7 @@
 //! Decides what may be approved by itself, and asks a person about the rest.
 //!
-//! Takes in: `MaintenancePredicted`, `DecisionReceived`, `MaintenanceRequested`, `CaseClosed`,
-//! `GoldenPathStarted` (a demonstration may want a person to be asked), its timers.
+//! Takes in: `MaintenancePredicted`, `DecisionReceived`, `MaintenanceRequested`, `CaseClosed`, `WorkOrderCancelled`
+//! (its case is undecided again), `GoldenPathStarted` (a demonstration may want a person to be asked), its timers.
 //! Emits: `DecisionRequired`, `DecisionExpired`, `MaintenanceApproved`, `MaintenanceDeclined`.
 //! Remembers: the open questions, and which cases are asked about or decided. At most one question is
 //! open for a case, and none is dropped silently: it is answered, it expires as it said it would, a surer
@@ -93,6 +93,8 @@ pub enum Message {
     Requested(Requested),
     /// The end of a case.
     CaseClosed(CaseId),
+    /// The work for a case was called off.
+    CalledOff(CaseId),
     /// A demonstration in which a person is to be asked.
     AskedFor,
     /// The deadline of a question.
@@ -129,6 +131,7 @@ impl Agent for HumanDecision {
             Event::DecisionReceived(received) => Some(Message::Received(received.clone())),
             Event::MaintenanceRequested(requested) => Some(Message::Requested(requested.clone())),
             Event::CaseClosed(closed) => Some(Message::CaseClosed(closed.case)),
+            Event::WorkOrderCancelled(cancelled) => cancelled.case.map(Message::CalledOff),
             Event::GoldenPathStarted { include_decision: true, .. } => Some(Message::AskedFor),
             Event::TimerDue { agent, key } if agent == Self::NAME => Some(Message::Due(key.as_str().into())),
             _ => None,
@@ -145,6 +148,11 @@ impl Agent for HumanDecision {
                     withdraw(state, &request, ctx);
                 }
                 remember(&mut state.closed, case);
+            }
+            Message::CalledOff(case) => {
+                if state.cases.get(&case) == Some(&None) {
+                    state.cases.remove(&case);
+                }
             }
             Message::AskedFor => remember(&mut state.asked_for, ctx.correlation().clone()),
             Message::Due(request) => self.due(state, request, ctx),
@@ -655,5 +663,21 @@ mod tests {
         let mut bench = self::bench(settings());
         bench.feed(started(true)).await;
         required(&bench.feed(predicted(remaining(1.0), 1.0)).await);
+    }
+
+    #[tokio::test]
+    async fn a_case_whose_work_was_called_off_is_decided_again() {
+        let mut bench = bench(settings());
+        approved(&bench.feed(predicted(remaining(3.0), 0.95)).await);
+        assert_eq!(bench.feed(predicted(remaining(3.0), 0.95)).await, [], "it is decided");
+        let called_off = domain::work_order::Cancelled {
+            work_order: domain::WorkOrderId(Uuid::from_u128(1)),
+            case: Some(case()),
+            asset: "pump-1".into(),
+            by: "shift".to_owned(),
+            reason: "the wrong pump".to_owned(),
+        };
+        assert_eq!(bench.feed(Event::WorkOrderCancelled(called_off)).await, []);
+        approved(&bench.feed(predicted(remaining(3.0), 0.95)).await);
     }
 }

@@ -1,14 +1,17 @@
 //! Learns from decisions and close-outs which alarms can be trusted.
 //!
 //! Takes in: `CaseOpened` (what an alarm was about), `MaintenanceApproved` and `MaintenanceDeclined` by a
-//! person, `MaintenanceCompleted`. Emits: `FeedbackLearned`, whenever a judgement changes a count.
+//! person, `FeedbackReceived`, `MaintenanceCompleted`.
+//! Emits: `FeedbackLearned` and `DetectorRated`, whenever a judgement changes a count.
 //! Remembers: the newest cases with how they were judged, and the counts for each failure mode of each
-//! sensor. A case counts once: what a technician found overrides what was decided before, and the newer
-//! decision the older one. What the policy or a deadline decided teaches nothing.
+//! sensor, and for each detector on each type of sensor. A case counts once: what a technician found overrides
+//! what was said before, and the newer word the older one. What the policy or a deadline decided teaches nothing.
 
+use analytics::proportion::{LEVEL, wilson};
 use domain::case::FailureMode;
 use domain::decision::By;
-use domain::model::FeedbackLearned;
+use domain::model::{DetectorRated, FeedbackLearned, Record};
+use domain::reading::SensorType;
 use domain::{CaseId, Event, SensorId};
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
@@ -34,24 +37,47 @@ pub struct State {
     /// Order in which the cases opened.
     opened: VecDeque<CaseId>,
     counts: BTreeMap<(FailureMode, SensorId), Counts>,
+    ratings: BTreeMap<Detector, Counts>,
 }
+
+/// A detector, by name and version, on one type of sensor.
+type Detector = (String, SensorType);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Case {
     alarm: (FailureMode, SensorId),
+    detector: Option<Detector>,
     judged: Option<Judgement>,
 }
 
-/// Cases of one kind of alarm that were judged.
+/// Cases of one kind that were judged.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Counts {
     confirmed: u32,
     dismissed: u32,
+    /// Of the dismissed ones, those that were inspected.
+    no_fault_found: u32,
 }
 
 impl Counts {
+    /// Counts `judgement` in place of `earlier`.
+    fn judged(&mut self, earlier: Option<Judgement>, judgement: Judgement) {
+        if let Some(earlier) = earlier {
+            *self.of(earlier.real) -= 1;
+            self.no_fault_found -= u32::from(earlier.found_nothing());
+        }
+        *self.of(judgement.real) += 1;
+        self.no_fault_found += u32::from(judgement.found_nothing());
+    }
+
     fn of(&mut self, real: bool) -> &mut u32 {
         if real { &mut self.confirmed } else { &mut self.dismissed }
+    }
+
+    fn record(self) -> Record {
+        let Self { confirmed, dismissed, no_fault_found } = self;
+        let (low, high) = wilson(confirmed, confirmed + dismissed);
+        Record { confirmed, dismissed, no_fault_found, low, high, level: LEVEL }
     }
 
     /// Posterior mean of the chance that the next alarm is real, from a flat prior, Beta(1, 1).
@@ -72,16 +98,23 @@ pub struct Judgement {
     inspected: bool,
 }
 
+impl Judgement {
+    fn found_nothing(self) -> bool {
+        self.inspected && !self.real
+    }
+}
+
 /// What it hears.
 pub enum Message {
     /// A case, and the alarm that it is about.
-    Opened(CaseId, FailureMode, SensorId),
+    Opened(CaseId, (FailureMode, SensorId), Option<Detector>),
     /// What somebody made of it.
     Judged(CaseId, Judgement),
 }
 
 impl Agent for Learning {
     const NAME: &'static str = "learning";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = ();
     type State = State;
@@ -99,10 +132,15 @@ impl Agent for Learning {
         };
         match event {
             Event::CaseOpened(opened) => {
-                Some(Message::Opened(opened.case, opened.failure_mode.clone(), opened.sensor.clone()))
+                let alarm = (opened.failure_mode.clone(), opened.sensor.clone());
+                Some(Message::Opened(opened.case, alarm, opened.detector.clone().zip(opened.sensor_type)))
             }
             Event::MaintenanceApproved(approved) => decided(approved.proposal.case, &approved.by, true),
             Event::MaintenanceDeclined(declined) => decided(declined.proposal.case, &declined.by, false),
+            Event::FeedbackReceived(feedback) => {
+                let judgement = Judgement { real: feedback.confirmed, inspected: false };
+                Some(Message::Judged(feedback.case, judgement))
+            }
             Event::MaintenanceCompleted(completed) => {
                 let judgement = Judgement { real: completed.fault_found, inspected: true };
                 Some(Message::Judged(completed.case?, judgement))
@@ -113,8 +151,8 @@ impl Agent for Learning {
 
     async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
         match message {
-            Message::Opened(case, failure_mode, sensor) => {
-                state.cases.insert(case, Case { alarm: (failure_mode, sensor), judged: None });
+            Message::Opened(case, alarm, detector) => {
+                state.cases.insert(case, Case { alarm, detector, judged: None });
                 state.opened.push_back(case);
                 if self.settings.cases_max < state.opened.len()
                     && let Some(oldest) = state.opened.pop_front()
@@ -128,14 +166,11 @@ impl Agent for Learning {
                     return Ok(());
                 }
                 let earlier = case.judged.replace(judgement);
-                if earlier.is_some_and(|earlier| earlier.real == judgement.real) {
+                if earlier == Some(judgement) {
                     return Ok(());
                 }
                 let counts = state.counts.entry(case.alarm.clone()).or_default();
-                if let Some(earlier) = earlier {
-                    *counts.of(earlier.real) -= 1;
-                }
-                *counts.of(judgement.real) += 1;
+                counts.judged(earlier, judgement);
                 let (failure_mode, sensor) = case.alarm.clone();
                 ctx.emit(Event::FeedbackLearned(FeedbackLearned {
                     failure_mode: failure_mode.0,
@@ -143,8 +178,14 @@ impl Agent for Learning {
                     confirmed: counts.confirmed,
                     dismissed: counts.dismissed,
                     precision: counts.precision(),
-                    record: None,
+                    record: Some(counts.record()),
                 }));
+                if let Some((detector, sensor_type)) = case.detector.clone() {
+                    let counts = state.ratings.entry((detector.clone(), sensor_type)).or_default();
+                    counts.judged(earlier, judgement);
+                    let (precision, record) = (counts.precision(), counts.record());
+                    ctx.emit(Event::DetectorRated(DetectorRated { detector, sensor_type, precision, record }));
+                }
             }
         }
         Ok(())
@@ -155,7 +196,7 @@ impl Agent for Learning {
 mod tests {
     use super::*;
     use domain::WorkOrderId;
-    use domain::case::{Opened, Priority};
+    use domain::case::{Feedback, Opened, Priority};
     use domain::decision::{Approved, Declined, Proposal};
     use domain::work_order::Completed;
     use runtime::bench::Bench;
@@ -248,6 +289,7 @@ mod tests {
         assert_eq!(counts(&bench.feed(approved(1, ana())).await), (1, 0, 2.0 / 3.0));
         assert_eq!(bench.feed(approved(1, ana())).await, [], "a case counts once");
         assert_eq!(counts(&bench.feed(completed(1, false)).await), (0, 1, 1.0 / 3.0));
+        assert_eq!(bench.feed(completed(1, false)).await, [], "the same word twice changes nothing");
         assert_eq!(bench.feed(approved(1, ana())).await, [], "a decision does not override what was found");
         assert_eq!(counts(&bench.feed(completed(1, true)).await), (1, 0, 2.0 / 3.0), "a second look does");
     }
@@ -269,5 +311,57 @@ mod tests {
         }
         assert_eq!(bench.feed(approved(1, ana())).await, []);
         assert_eq!(counts(&bench.feed(approved(2, ana())).await), (1, 0, 2.0 / 3.0));
+    }
+
+    fn rated(said: &[Event]) -> &DetectorRated {
+        let [Event::FeedbackLearned(learned), Event::DetectorRated(rated)] = said else {
+            panic!("the alarm and its detector are rated, not {said:?}")
+        };
+        assert_eq!(learned.record.map(|record| record.n_judged()), Some(learned.confirmed + learned.dismissed));
+        rated
+    }
+
+    #[tokio::test]
+    async fn a_detector_is_rated_over_all_sensors_of_a_type_with_how_sure_that_is() {
+        let mut bench = bench(100);
+        for case in 1..=14 {
+            let Event::CaseOpened(begun) = opened(case) else { panic!("a case opens") };
+            bench
+                .feed(Event::CaseOpened(Opened {
+                    sensor: format!("pump-{case}/p").into(),
+                    detector: Some("stream/1".to_owned()),
+                    sensor_type: Some(SensorType::Pump),
+                    ..begun
+                }))
+                .await;
+        }
+        for case in 1..14 {
+            bench.feed(completed(case, case != 5)).await;
+        }
+        let said = bench.feed(completed(14, false)).await;
+        let rated = rated(&said);
+        assert_eq!((rated.detector.as_str(), rated.sensor_type), ("stream/1", SensorType::Pump));
+        assert_eq!(rated.record.to_string(), "12 of 14 confirmed, 2 no fault found");
+        assert_eq!(rated.precision, 13.0 / 16.0);
+        assert!((rated.record.low - 0.6006).abs() < 1e-4 && (rated.record.high - 0.9599).abs() < 1e-4, "{rated:?}");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_says_without_a_repair_counts_until_somebody_looks() {
+        let mut bench = bench(10);
+        bench.feed(opened(1)).await;
+        let says = |confirmed| {
+            let case = CaseId(Uuid::from_u128(1));
+            Event::FeedbackReceived(Feedback { case, confirmed, by: "shift".to_owned(), comment: None })
+        };
+        let said = bench.feed(says(false)).await;
+        assert_eq!(counts(&said), (0, 1, 1.0 / 3.0));
+        let [Event::FeedbackLearned(learned)] = &said[..] else { panic!("{said:?}") };
+        assert_eq!(learned.record.expect("there is one").to_string(), "0 of 1 confirmed, 1 dismissed");
+        // Somebody looks, and finds nothing either: that counts for more than a word.
+        let said = bench.feed(completed(1, false)).await;
+        let [Event::FeedbackLearned(learned)] = &said[..] else { panic!("{said:?}") };
+        assert_eq!(learned.record.expect("there is one").to_string(), "0 of 1 confirmed, 1 no fault found");
+        assert_eq!(bench.feed(says(true)).await, []);
     }
 }

@@ -44,7 +44,7 @@ use reporting::Reporting;
 use retraining::Retraining;
 use runtime::intake::Intake;
 use runtime::{Clock, Tree, called, child};
-use scheduling::{Crew, Scheduling};
+use scheduling::{Scheduling, site_time_zone};
 use trainer::Trainer;
 use validation::Validation;
 use webhook_delivery::{Receiver, WebhookDelivery};
@@ -63,9 +63,9 @@ pub fn tree(
     clock: &Clock,
     webhook_secret: Option<&str>,
 ) -> anyhow::Result<(Tree, Intake)> {
-    let crew = Crew::of(config)?;
+    let time_zone = site_time_zone(config)?;
     let receiver = Receiver::of(config, webhook_secret, clock)?;
-    let outlets = Outlets { webhook: receiver.is_some(), time_zone: crew.time_zone.clone() };
+    let outlets = Outlets { webhook: receiver.is_some(), time_zone: time_zone.clone() };
     let (acquisition, intake) = called::<DataAcquisition>(config, (store.clone(), config.section("limits")?))?;
     let tree = Tree::new().agents([
         acquisition,
@@ -73,7 +73,7 @@ pub fn tree(
         child::<Validation>(config, store.history())?,
         child::<Prediction>(config, store.history())?,
         child::<HumanDecision>(config, ())?,
-        child::<Scheduling>(config, crew)?,
+        child::<Scheduling>(config, time_zone)?,
         child::<Notification>(config, outlets)?,
         child::<MaintenanceLog>(config, ())?,
         child::<Learning>(config, ())?,

@@ -1,11 +1,15 @@
 //! Keeps the history of what was planned and done, a line each, in words.
 //!
-//! Takes in: `MaintenanceScheduled`, `SchedulingFailed`, `MaintenanceDeclined`, `MaintenanceCompleted`.
-//! Emits: `LogEntryWritten`. Remembers: nothing; figures over the history are counted by reporting.
+//! Takes in: `MaintenanceScheduled`, `SchedulingFailed`, `MaintenanceDeclined`, `WorkOrderStarted`, `WorkOrderHeld`,
+//! `WorkOrderCancelled`, `MaintenanceCompleted`, `RepairVerified`, `ApprovalWithdrawn`.
+//! Emits: `LogEntryWritten`. Remembers: nothing; figures over the history are counted from the store.
 
+use domain::close_out::CloseOut;
 use domain::decision::{By, Declined};
-use domain::work_order::{Completed, LogEntry, LogKind, Scheduled, SchedulingFailed};
-use domain::{Event, Timestamp};
+use domain::work_order::{
+    Cancelled, Completed, Held, LogEntry, LogKind, Scheduled, SchedulingFailed, Started, Verified, Withdrawn,
+};
+use domain::{AssetId, CaseId, Event, Timestamp, WorkOrderId};
 use runtime::{Agent, Ctx, Failure};
 use serde::Deserialize;
 
@@ -27,6 +31,16 @@ pub enum Message {
     Declined(Declined),
     /// It was done.
     Completed(Completed),
+    /// It began, or went on.
+    Started(Started),
+    /// It rests.
+    Held(Held),
+    /// It was called off.
+    Cancelled(Cancelled),
+    /// It helped.
+    Verified(Verified),
+    /// It is not needed any more.
+    Withdrawn(Withdrawn),
 }
 
 impl Agent for MaintenanceLog {
@@ -46,6 +60,11 @@ impl Agent for MaintenanceLog {
             Event::SchedulingFailed(failed) => Some(Message::SchedulingFailed(failed.clone())),
             Event::MaintenanceDeclined(declined) => Some(Message::Declined(declined.clone())),
             Event::MaintenanceCompleted(completed) => Some(Message::Completed(completed.clone())),
+            Event::WorkOrderStarted(started) => Some(Message::Started(started.clone())),
+            Event::WorkOrderHeld(held) => Some(Message::Held(held.clone())),
+            Event::WorkOrderCancelled(cancelled) => Some(Message::Cancelled(cancelled.clone())),
+            Event::RepairVerified(verified) => Some(Message::Verified(verified.clone())),
+            Event::ApprovalWithdrawn(withdrawn) => Some(Message::Withdrawn(withdrawn.clone())),
             _ => None,
         }
     }
@@ -89,9 +108,15 @@ fn line(message: Message, at: Timestamp) -> LogEntry {
         Message::Completed(done) => {
             let lasted = done.duration_hours.map_or_else(String::new, |hours| format!(" after {hours:.1} h"));
             let found = if done.fault_found { "a fault was found" } else { "no fault was found" };
+            let codes = done.close_out.map_or_else(String::new, |CloseOut { mode, cause, action }| {
+                format!(" (mode {}, cause {}, action {})", mode.as_str(), cause.as_str(), action.as_str())
+            });
             let notes = if done.notes.trim().is_empty() { String::new() } else { format!(": {}", done.notes.trim()) };
             LogEntry {
-                text: format!("completed by {} at {}{lasted}, {found}{notes}", done.technician, done.completed_at),
+                text: format!(
+                    "completed by {} at {}{lasted}, {found}{codes}{notes}",
+                    done.technician, done.completed_at
+                ),
                 asset: done.asset,
                 case: done.case,
                 work_order: Some(done.work_order),
@@ -99,7 +124,43 @@ fn line(message: Message, at: Timestamp) -> LogEntry {
                 at,
             }
         }
+        Message::Started(Started { work_order, case, asset, by, reason }) => {
+            step((asset, case, work_order), LogKind::Started, at, format!("work begun, says {by}"), reason)
+        }
+        Message::Held(Held { work_order, case, asset, by, reason }) => {
+            step((asset, case, work_order), LogKind::Held, at, format!("work rests, says {by}"), Some(reason))
+        }
+        Message::Cancelled(Cancelled { work_order, case, asset, by, reason }) => {
+            step((asset, case, work_order), LogKind::Cancelled, at, format!("called off by {by}"), Some(reason))
+        }
+        Message::Verified(Verified { work_order, case, asset, by, since, reason, .. }) => {
+            let text = format!("verified by {by}: a new baseline begins at {since}");
+            step((asset, case, work_order), LogKind::Verified, at, text, reason)
+        }
+        Message::Withdrawn(Withdrawn { proposal, reason, .. }) => LogEntry {
+            text: format!("{} not booked any more: {reason}", proposal.maintenance_type),
+            asset: proposal.asset,
+            case: proposal.case,
+            work_order: None,
+            kind: LogKind::Withdrawn,
+            at,
+        },
     }
+}
+
+/// A line about a step that somebody took with an order.
+fn step(
+    (asset, case, work_order): (AssetId, Option<CaseId>, WorkOrderId),
+    kind: LogKind,
+    at: Timestamp,
+    what: String,
+    reason: Option<String>,
+) -> LogEntry {
+    let text = match reason.as_deref().map(str::trim) {
+        None | Some("") => what,
+        Some(reason) => format!("{what}: {reason}"),
+    };
+    LogEntry { asset, case, work_order: Some(work_order), kind, at, text }
 }
 
 fn name(by: &By) -> &str {
@@ -219,5 +280,18 @@ mod tests {
         let nothing = Completed { fault_found: false, duration_hours: None, notes: String::new(), ..done };
         let nothing = entry(Event::MaintenanceCompleted(nothing)).await;
         assert_eq!(nothing.text, "completed by tech_001 at 2026-01-05T09:30:00Z, no fault was found");
+    }
+
+    #[tokio::test]
+    async fn each_step_of_an_order_is_told_with_who_took_it_and_why() {
+        let work_order = WorkOrderId(Uuid::from_u128(2));
+        let (case, asset, by) = (proposal().case, AssetId::from("pump-1"), "shift".to_owned());
+        let held = Held { work_order, case, asset, by, reason: "no seal in stock".to_owned() };
+        let told = entry(Event::WorkOrderHeld(held.clone())).await;
+        assert_eq!((told.kind, told.text.as_str()), (LogKind::Held, "work rests, says shift: no seal in stock"));
+        let Held { asset, by, .. } = held;
+        let told = entry(Event::WorkOrderStarted(Started { work_order, case, asset, by, reason: None })).await;
+        assert_eq!((told.kind, told.text.as_str()), (LogKind::Started, "work begun, says shift"));
+        assert_eq!(told.work_order, Some(work_order));
     }
 }

@@ -1,9 +1,10 @@
 //! Finds a technician and a time.
 //!
-//! Takes in: `MaintenanceApproved`, `MaintenanceCompleted`, `CaseOpened` and `CaseClosed` (the failure mode
-//! tells which skills it takes), its own `MaintenanceScheduled`, its timers.
-//! Emits: `MaintenanceScheduled`, `SchedulingFailed`.
-//! Remembers: the open work orders, and the approvals that still want a slot.
+//! Takes in: `MaintenanceApproved`, `MaintenanceCompleted`, `WorkOrderCancelled`, `CaseOpened` and `CaseClosed` (the
+//! failure mode tells which skills it takes), `TechnicianDeclared`, `TechnicianRemoved`, `SiteDeclared`, its own
+//! `MaintenanceScheduled`, its timers.
+//! Emits: `MaintenanceScheduled`, `SchedulingFailed`, `ApprovalWithdrawn`.
+//! Remembers: the crew, the open work orders, and the approvals that still want a slot.
 //!
 //! An approval gets the cheapest slot for which it does not have to outbid a more urgent one that waits;
 //! each waiting approval is tried again by its own timer, so that its order carries its own correlation.
@@ -13,14 +14,16 @@
 mod crew;
 mod search;
 
-pub use crew::Crew;
+pub use crew::{examples, site_time_zone};
 
 use anyhow::ensure;
+use domain::asset::Technician;
 use domain::case::FailureMode;
 use domain::decision::{Approved, By, Proposal};
-use domain::work_order::{Completed, Scheduled, SchedulingFailed, Slot};
+use domain::work_order::{Scheduled, SchedulingFailed, Slot, Withdrawn};
 use domain::{AssetId, CaseId, Event, EventId, TechnicianId, Timestamp, WorkOrderId};
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use runtime::{Agent, Ctx, Failure};
 use search::{Candidate, HORIZON_DAYS_MAX, Job};
 use serde::{Deserialize, Serialize};
@@ -72,7 +75,8 @@ pub struct SkillRule {
 /// The agent.
 pub struct Scheduling {
     settings: Settings,
-    crew: Crew,
+    /// The site's, until somebody declares where it is.
+    time_zone: TimeZone,
 }
 
 /// What it remembers.
@@ -81,6 +85,9 @@ pub struct State {
     orders: BTreeMap<WorkOrderId, Order>,
     waiting: BTreeMap<EventId, Waiting>,
     failure_modes: BTreeMap<CaseId, FailureMode>,
+    crew: BTreeMap<TechnicianId, Technician>,
+    #[serde(with = "jiff::fmt::serde::tz::optional")]
+    time_zone: Option<TimeZone>,
 }
 
 /// An open work order.
@@ -107,24 +114,31 @@ pub enum Message {
     Approved(Approved),
     /// What was booked, by this agent.
     Scheduled(Box<Scheduled>),
-    /// Work that is done.
-    Completed(Completed),
+    /// Work that is done, or that will not be.
+    Over(WorkOrderId),
     /// A case, and how its asset seems to fail.
     CaseOpened(CaseId, FailureMode),
     /// The end of one.
     CaseClosed(CaseId),
     /// An approval is to be tried again.
     Retry(EventId),
+    /// Somebody who can be sent.
+    Joined(Technician),
+    /// Somebody who cannot be any more.
+    Left(TechnicianId),
+    /// Where the clock on the wall is.
+    Site(TimeZone),
 }
 
 impl Agent for Scheduling {
     const NAME: &'static str = "scheduling";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
-    type Deps = Crew;
+    type Deps = TimeZone;
     type State = State;
     type Message = Message;
 
-    fn start(mut settings: Settings, crew: Crew) -> anyhow::Result<Self> {
+    fn start(mut settings: Settings, time_zone: TimeZone) -> anyhow::Result<Self> {
         let Settings { horizon_days, lead_minutes, grid_minutes, retry_minutes, corrective_hours, other_hours, .. } =
             settings;
         ensure!((1..=HORIZON_DAYS_MAX).contains(&horizon_days), "horizon_days must be 1 to 90, got {horizon_days}");
@@ -144,14 +158,19 @@ impl Agent for Scheduling {
             lowercase(skills);
         }
         lowercase(&mut settings.skills_otherwise);
-        Ok(Self { settings, crew })
+        Ok(Self { settings, time_zone })
     }
 
     fn accept(event: &Event) -> Option<Message> {
         match event {
             Event::MaintenanceApproved(approved) => Some(Message::Approved(approved.clone())),
             Event::MaintenanceScheduled(scheduled) => Some(Message::Scheduled(Box::new(scheduled.clone()))),
-            Event::MaintenanceCompleted(completed) => Some(Message::Completed(completed.clone())),
+            Event::MaintenanceCompleted(completed) => Some(Message::Over(completed.work_order)),
+            Event::WorkOrderCancelled(cancelled) => Some(Message::Over(cancelled.work_order)),
+            Event::TechnicianDeclared { technician, .. } => Some(Message::Joined(technician.clone())),
+            Event::TechnicianRemoved { technician, .. } => Some(Message::Left(technician.clone())),
+            // A zone that nobody knows was refused when it was declared.
+            Event::SiteDeclared { site, .. } => Some(Message::Site(TimeZone::get(&site.time_zone).ok()?)),
             Event::CaseOpened(opened) => Some(Message::CaseOpened(opened.case, opened.failure_mode.clone())),
             Event::CaseClosed(closed) => Some(Message::CaseClosed(closed.case)),
             Event::TimerDue { agent, key } if agent == Self::NAME => Some(Message::Retry(key.parse().ok()?)),
@@ -163,15 +182,27 @@ impl Agent for Scheduling {
         match message {
             Message::Approved(approved) => self.approved(state, approved, ctx),
             Message::Scheduled(scheduled) => booked(state, *scheduled),
-            Message::Completed(completed) => {
-                state.orders.remove(&completed.work_order);
+            Message::Over(order) => {
+                state.orders.remove(&order);
             }
             Message::CaseOpened(case, failure_mode) => {
                 state.failure_modes.insert(case, failure_mode);
             }
             Message::CaseClosed(case) => {
                 state.failure_modes.remove(&case);
+                withdraw(state, case, ctx);
             }
+            Message::Joined(mut technician) => {
+                lowercase(&mut technician.skills);
+                if !technician.example {
+                    state.crew.retain(|_, other| !other.example);
+                }
+                state.crew.insert(technician.id.clone(), technician);
+            }
+            Message::Left(technician) => {
+                state.crew.remove(&technician);
+            }
+            Message::Site(time_zone) => state.time_zone = Some(time_zone),
             Message::Retry(approval) => {
                 if let Some(Waiting { proposal, n_retries }) = state.waiting.remove(&approval) {
                     self.book(state, approval, proposal, n_retries + 1, ctx);
@@ -251,7 +282,7 @@ impl Scheduling {
         if proposal.due_at.is_some() {
             if in_time { &mut satisfied } else { &mut violated }.push("due_at".to_owned());
         }
-        let wall = |at: Timestamp| self.on_site(at).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
+        let wall = |at: Timestamp| self.on_site(state, at).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
         let mut reason = format!(
             "{} ({} years of experience) is the best choice that is free from {}",
             technician.name,
@@ -289,6 +320,19 @@ impl Scheduling {
     }
 }
 
+/// Gives up what waits for a case that is over.
+fn withdraw(state: &mut State, case: CaseId, ctx: &mut Ctx) {
+    let over = |waiting: &Waiting| waiting.proposal.case == Some(case);
+    let approvals: Vec<EventId> =
+        state.waiting.iter().filter(|(_, waiting)| over(waiting)).map(|(approval, _)| *approval).collect();
+    for approval in approvals {
+        let Some(Waiting { proposal, .. }) = state.waiting.remove(&approval) else { continue };
+        ctx.cancel_wake(approval.to_string());
+        let reason = "its case was closed before a slot was found".to_owned();
+        ctx.emit(Event::ApprovalWithdrawn(Withdrawn { approval, proposal, reason }));
+    }
+}
+
 /// Case makes no difference between two skills.
 fn lowercase(skills: &mut [String]) {
     for skill in skills {
@@ -309,9 +353,9 @@ fn booked(state: &mut State, scheduled: Scheduled) {
 mod tests {
     use super::*;
     use config::Config;
-    use domain::asset::{Shift, Technician};
+    use domain::asset::{Shift, Site};
     use domain::case::{Closed, Opened, Priority, Resolution};
-    use jiff::tz::TimeZone;
+    use domain::work_order::{Cancelled, Completed};
     use runtime::bench::Bench;
     use uuid::Uuid;
 
@@ -335,12 +379,26 @@ mod tests {
     }
 
     /// The bench begins on Thursday, 2026-01-01 at 00:00 UTC.
-    fn bench(technicians: Vec<Technician>) -> Bench<Scheduling> {
-        bench_at("UTC", technicians)
+    async fn bench(technicians: Vec<Technician>) -> Bench<Scheduling> {
+        bench_at("UTC", technicians).await
     }
 
-    fn bench_at(time_zone: &str, technicians: Vec<Technician>) -> Bench<Scheduling> {
-        Bench::start(settings(), Crew { technicians, time_zone: TimeZone::get(time_zone).unwrap() })
+    async fn bench_at(time_zone: &str, technicians: Vec<Technician>) -> Bench<Scheduling> {
+        bench_with(settings(), time_zone, technicians).await
+    }
+
+    async fn bench_with(settings: Settings, time_zone: &str, technicians: Vec<Technician>) -> Bench<Scheduling> {
+        let mut bench = Bench::start(settings, TimeZone::UTC);
+        let site = Site { name: "works".to_owned(), time_zone: time_zone.to_owned() };
+        bench.feed(Event::SiteDeclared { site, by: "console".to_owned() }).await;
+        for technician in technicians {
+            bench.feed(joined(technician)).await;
+        }
+        bench
+    }
+
+    fn joined(technician: Technician) -> Event {
+        Event::TechnicianDeclared { technician, by: "console".to_owned() }
     }
 
     fn at(text: &str) -> Timestamp {
@@ -412,7 +470,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_slot_of_the_shift_is_booked_and_the_next_ones_are_named() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 10.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 10.0)]).await;
         let approval = bench.next_event();
         let order = scheduled(&bench.feed(approved(proposal("press", Some("2026-01-09T00:00:00Z")))).await);
         assert_eq!(order.approval, approval);
@@ -427,7 +485,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_booked_twice_and_a_shift_is_not_overrun() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let mut starts = Vec::new();
         for machine in 0..5 {
             let corrective =
@@ -449,7 +507,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_leaves_the_notice_that_a_technician_gets() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         bench.advance(at("2026-01-01T09:10:00Z")).await;
         let order = scheduled(&bench.feed(approved(proposal("press", None))).await);
         assert_eq!(order.start_at, at("2026-01-01T10:30:00Z"), "an hour's notice, on the grid");
@@ -457,7 +515,7 @@ mod tests {
 
     #[tokio::test]
     async fn shifts_go_by_the_clock_of_the_site() {
-        let mut bench = bench_at("America/Sao_Paulo", vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench_at("America/Sao_Paulo", vec![technician("ana", &["mechanical"], 1.0)]).await;
         let order = scheduled(&bench.feed(approved(proposal("press", None))).await);
         assert_eq!(order.start_at, at("2026-01-01T11:00:00Z"), "08:00 in São Paulo");
         assert!(order.reason.contains("08:00"), "{}", order.reason);
@@ -466,7 +524,7 @@ mod tests {
     #[tokio::test]
     async fn a_shift_keeps_its_hours_when_the_clocks_change() {
         // Europe goes to summer time on Sunday, 2026-03-29.
-        let mut bench = bench_at("Europe/Berlin", vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench_at("Europe/Berlin", vec![technician("ana", &["mechanical"], 1.0)]).await;
         bench.advance(at("2026-03-27T18:00:00Z")).await;
         let order = scheduled(&bench.feed(approved(proposal("press", None))).await);
         assert_eq!(order.start_at, at("2026-03-30T06:00:00Z"));
@@ -475,7 +533,7 @@ mod tests {
     #[tokio::test]
     async fn skills_follow_the_machine_and_its_failure() {
         let crew = || vec![technician("mech", &["mechanical"], 10.0), technician("elec", &["electrical"], 0.0)];
-        let mut bench = bench(crew());
+        let mut bench = bench(crew()).await;
         let order = scheduled(&bench.feed(approved(proposal("Pump-3", None))).await);
         assert_eq!((order.technician.as_str(), order.skills.as_slice()), ("mech", &["mechanical".to_owned()][..]));
 
@@ -487,7 +545,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_has_every_skill_is_worth_waiting_for_and_the_lack_is_told() {
         let both = technician("both", &["electrical", "mechanical"], 5.0);
-        let mut bench = bench(vec![technician("elec", &["electrical"], 5.0), both]);
+        let mut bench = bench(vec![technician("elec", &["electrical"], 5.0), both]).await;
         let first = scheduled(&bench.feed(approved(proposal("motor-1", None))).await);
         assert_eq!((first.technician.as_str(), first.violated.len()), ("both", 0));
         let all_day: Vec<_> = (2..=4).map(|n| proposal(&format!("motor-{n}"), None)).collect();
@@ -503,13 +561,13 @@ mod tests {
     #[tokio::test]
     async fn experience_decides_between_equals() {
         let crew = vec![technician("new", &["mechanical"], 0.0), technician("old", &["mechanical"], 30.0)];
-        let order = scheduled(&bench(crew).feed(approved(proposal("press", None))).await);
+        let order = scheduled(&bench(crew).await.feed(approved(proposal("press", None))).await);
         assert_eq!(order.technician.as_str(), "old");
     }
 
     #[tokio::test]
     async fn what_cannot_be_done_in_time_is_done_as_early_as_can_be() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let order = scheduled(&bench.feed(approved(proposal("press", Some("2026-01-01T09:00:00Z")))).await);
         assert_eq!(order.start_at, at("2026-01-01T08:00:00Z"));
         assert_eq!(order.violated, ["due_at"]);
@@ -517,7 +575,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_case_has_one_open_order_and_so_has_an_asset_by_policy() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
         for again in [of_case(1, "press"), of_case(2, "press")] {
             assert_eq!(failed(&bench.feed(approved(again)).await).covered_by, Some(order.work_order));
@@ -535,7 +593,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_skill_that_nobody_has_is_said_once_and_given_up_in_the_end() {
-        let mut bench = bench(vec![technician("ana", &["electrical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["electrical"], 1.0)]).await;
         let first = failed(&bench.feed(approved(proposal("press", None))).await);
         assert_eq!(first.reasons[0], "no technician is skilled in mechanical");
         let retries = i64::from(settings().retries_max);
@@ -550,7 +608,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_booked_as_soon_as_a_retry_finds_a_slot() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let mut orders = Vec::new();
         let waiting = loop {
             let said = bench.feed(approved(proposal(&format!("m{}", orders.len()), None))).await;
@@ -567,7 +625,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_slot_is_kept_for_more_urgent_work_that_waits() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let mut orders = Vec::new();
         for machine in 0..40 {
             orders.push(scheduled(&bench.feed(approved(proposal(&format!("m{machine}"), None))).await));
@@ -581,7 +639,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_booking_in_the_log_counts_even_if_it_would_be_another_one_today() {
-        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]);
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
         let ours = scheduled(&bench.feed(approved(proposal("press", None))).await);
         let start_at = at("2026-01-01T10:00:00Z");
         let in_log = Scheduled {
@@ -599,7 +657,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_case_is_forgotten() {
         let crew = vec![technician("mech", &["mechanical"], 0.0), technician("elec", &["electrical"], 9.0)];
-        let mut bench = bench(crew);
+        let mut bench = bench(crew).await;
         bench.feed(opened(1, FailureMode::sensor_fault())).await;
         let resolution = Resolution::Repaired;
         let closed = Closed { case: CaseId(Uuid::from_u128(1)), resolution, reason: String::new() };
@@ -608,11 +666,78 @@ mod tests {
         assert_eq!(order.technician.as_str(), "mech", "how it failed is not known any more");
     }
 
+    #[tokio::test]
+    async fn an_order_that_was_called_off_frees_its_slot_and_its_case() {
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+        let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+        let called_off = Cancelled {
+            work_order: order.work_order,
+            case: order.proposal.case,
+            asset: order.proposal.asset.clone(),
+            by: "shift".to_owned(),
+            reason: "the press is sold".to_owned(),
+        };
+        assert_eq!(bench.feed(Event::WorkOrderCancelled(called_off)).await, []);
+        let again = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+        assert_eq!(again.start_at, order.start_at);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_slot_is_withdrawn_when_its_case_closes() {
+        let mut bench = bench(Vec::new()).await;
+        let waiting = failed(&bench.feed(approved(of_case(1, "press"))).await);
+        let closed =
+            Closed { case: CaseId(Uuid::from_u128(1)), resolution: Resolution::Declined, reason: String::new() };
+        let said = bench.feed(Event::CaseClosed(closed)).await;
+        let [Event::ApprovalWithdrawn(withdrawn)] = &said[..] else { panic!("{said:?}") };
+        assert_eq!((withdrawn.approval, &withdrawn.proposal), (waiting.approval, &waiting.proposal));
+        bench.feed(joined(technician("ana", &["mechanical"], 1.0))).await;
+        assert_eq!(bench.advance(bench.now() + SignedDuration::from_hours(9999)).await, [], "nothing is tried again");
+    }
+
+    #[tokio::test]
+    async fn the_crew_is_who_the_log_says() {
+        // Given the two examples,
+        let example = |id| Technician { example: true, ..technician(id, &["mechanical"], 9.0) };
+        let mut bench = bench(vec![example("tech_001"), example("tech_002")]).await;
+        assert_eq!(scheduled(&bench.feed(approved(proposal("a", None))).await).technician.as_str(), "tech_001");
+        // when somebody real joins, who works at night,
+        let night = Shift { weekdays: vec![4], from: "22:00".parse().unwrap(), to: "06:00".parse().unwrap() };
+        let ana = Technician { shifts: vec![night], ..technician("ana", &["Mechanical"], 1.0) };
+        bench.feed(joined(ana)).await;
+        // then the examples are gone, and the shift goes on after midnight,
+        let starts: Vec<String> = {
+            let mut starts = Vec::new();
+            for machine in 0..5 {
+                let order = scheduled(&bench.feed(approved(proposal(&format!("m{machine}"), None))).await);
+                assert_eq!(order.technician.as_str(), "ana");
+                starts.push(order.start_at.to_string());
+            }
+            starts
+        };
+        assert_eq!(
+            starts,
+            [
+                "2026-01-01T22:00:00Z",
+                "2026-01-02T00:00:00Z",
+                "2026-01-02T02:00:00Z",
+                "2026-01-02T04:00:00Z",
+                "2026-01-08T22:00:00Z"
+            ]
+        );
+        // and nobody is there when she leaves.
+        let technician = "ana".into();
+        bench.feed(Event::TechnicianRemoved { technician, by: "console".to_owned() }).await;
+        failed(&bench.feed(approved(proposal("b", None))).await);
+    }
+
     fn crew_error(path: &str, technicians: &str) -> String {
         let text = format!("[site]\n{path}\n[crew]\ntechnicians = [{technicians}]");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Crew::of(&Config::load(Some(file.path()), []).unwrap()).unwrap_err().to_string()
+        let config = Config::load(Some(file.path()), []).unwrap();
+        let refused = site_time_zone(&config).err().or_else(|| examples(&config).err());
+        refused.expect("it is refused").to_string()
     }
 
     #[test]

@@ -10,5 +10,6 @@ pub mod evidence;
 pub mod forest;
 pub mod joint;
 pub mod prognosis;
+pub mod proportion;
 pub mod robust;
 pub mod stream;

@@ -7,6 +7,7 @@ use domain::case::Priority;
 use domain::decision::Proposal;
 use domain::{TechnicianId, Timestamp};
 use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 use std::cmp::Reverse;
 
@@ -48,14 +49,14 @@ impl Scheduling {
     /// With nothing else waiting, the slot is the cheapest there is. Otherwise it is the one that the
     /// cheapest assignment of the waiting jobs gives it, on blocks long enough for any of them and on
     /// what is left between them.
-    pub(super) fn search(
+    pub(super) fn search<'a>(
         &self,
-        state: &State,
+        state: &'a State,
         proposal: &Proposal,
         now: Timestamp,
-    ) -> Result<(Candidate<'_>, Vec<Candidate<'_>>), Vec<String>> {
+    ) -> Result<(Candidate<'a>, Vec<Candidate<'a>>), Vec<String>> {
         let ours = self.job(state, proposal);
-        let is_known = |job: &Job<'_>| self.crew.technicians.iter().any(|one| 0 < n_matching(one, &job.skills));
+        let is_known = |job: &Job<'_>| state.crew.values().any(|one| 0 < n_matching(one, &job.skills));
         if !is_known(&ours) {
             return Err(vec![format!("no technician is skilled in {}", ours.skills.join(" or "))]);
         }
@@ -72,7 +73,7 @@ impl Scheduling {
         let per_technician = jobs.len() + ALTERNATIVES;
         let mut slots = Vec::new();
         for duration in [block, our_duration] {
-            for technician in &self.crew.technicians {
+            for technician in state.crew.values() {
                 slots.extend(self.free(state, &slots, technician, duration, horizon, now, per_technician));
             }
         }
@@ -132,10 +133,11 @@ impl Scheduling {
         };
         let mut free: Vec<Candidate<'a>> = Vec::new();
         // A shift that began yesterday may go on into today.
-        let mut day = self.on_site(now - SignedDuration::from_hours(24)).date();
-        let last_day = self.on_site(horizon).date();
+        let mut day = self.on_site(state, now - SignedDuration::from_hours(24)).date();
+        let last_day = self.on_site(state, horizon).date();
         while day <= last_day && free.len() < limit {
-            let mut shifts: Vec<_> = technician.shifts.iter().filter_map(|shift| self.shift(shift, day)).collect();
+            let mut shifts: Vec<_> =
+                technician.shifts.iter().filter_map(|shift| Self::shift(self.zone(state), shift, day)).collect();
             shifts.sort();
             for (mut start_at, shift_end) in shifts {
                 while start_at + duration <= shift_end && start_at < horizon && free.len() < limit {
@@ -153,9 +155,8 @@ impl Scheduling {
     }
 
     /// Begin and end of the shift on `day`, if there is one.
-    fn shift(&self, shift: &Shift, day: Date) -> Option<(Timestamp, Timestamp)> {
-        let instant =
-            |day: Date, time: Time| Some(day.to_datetime(time).to_zoned(self.crew.time_zone.clone()).ok()?.timestamp());
+    fn shift(time_zone: &TimeZone, shift: &Shift, day: Date) -> Option<(Timestamp, Timestamp)> {
+        let instant = |day: Date, time: Time| Some(day.to_datetime(time).to_zoned(time_zone.clone()).ok()?.timestamp());
         if !shift.weekdays.contains(&day.weekday().to_monday_one_offset()) {
             return None;
         }
@@ -163,8 +164,13 @@ impl Scheduling {
         Some((instant(day, shift.from)?, instant(last_day, shift.to)?))
     }
 
-    pub(super) fn on_site(&self, at: Timestamp) -> Zoned {
-        at.to_zoned(self.crew.time_zone.clone())
+    pub(super) fn on_site(&self, state: &State, at: Timestamp) -> Zoned {
+        at.to_zoned(self.zone(state).clone())
+    }
+
+    /// The site's.
+    fn zone<'a>(&'a self, state: &'a State) -> &'a TimeZone {
+        state.time_zone.as_ref().unwrap_or(&self.time_zone)
     }
 
     /// What it costs to do `job` in `slot`, mostly minutes of waiting; `None` if the technician has none of

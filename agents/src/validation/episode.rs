@@ -38,6 +38,8 @@ pub(super) struct Open {
     pub(super) heard_at: Timestamp,
     /// A repair is booked until then. The episode does not end before: nothing was done about it yet.
     pub(super) booked_until: Option<Timestamp>,
+    /// Somebody is at work on it.
+    pub(super) at_work: bool,
 }
 
 /// The last case that ended.

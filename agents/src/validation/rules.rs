@@ -1,8 +1,11 @@
 //! What speaks for an anomaly and what against it: each rule adds to a confidence and says why.
 
+use super::aside::Window;
 use super::episode::Ended;
+use analytics::proportion::{LEVEL, wilson};
 use domain::anomaly::{Anomaly, Aspect, Reason};
 use domain::case::{FailureMode, Priority};
+use domain::model::{FeedbackLearned, Record};
 use domain::{Timestamp, WorkOrderId};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,9 @@ pub struct Weights {
     pub corroboration: f64,
     /// What people said of earlier alarms of the kind: this at precision 1, nothing at 0.5, minus this at 0.
     pub precision: f64,
+    /// Somebody looked at the machine three times more often than a fault was confirmed, and found nothing; a third of
+    /// it for once more.
+    pub no_fault_found: f64,
     /// A person declined this episode.
     pub declined: f64,
     /// A jump out of stable readings.
@@ -42,9 +48,9 @@ pub struct Weights {
 
 impl Weights {
     /// All of them.
-    fn all(&self) -> [f64; 14] {
+    fn all(&self) -> [f64; 15] {
         let Self { threshold, score, sustained, fleeting, poor_quality, maintenance, recurrence, .. } = *self;
-        let Self { corroboration, precision, declined, jump, stable, restless, erratic, .. } = *self;
+        let Self { corroboration, precision, no_fault_found, declined, jump, stable, restless, erratic, .. } = *self;
         [
             threshold,
             score,
@@ -55,6 +61,7 @@ impl Weights {
             recurrence,
             corroboration,
             precision,
+            no_fault_found,
             declined,
             jump,
             stable,
@@ -134,11 +141,31 @@ impl Reasons {
         self.add("recurrence", weights.recurrence, text);
     }
 
+    /// An asset that is out of service.
+    pub(super) fn out_of_service(&mut self, weights: &Weights, window: &Window) {
+        let text =
+            format!("the asset is out of service since {}: {}; its alarms are held", window.since, window.reason);
+        self.add("maintenance_window", weights.maintenance, text);
+    }
+
     /// What people said of earlier alarms of this kind.
     pub(super) fn feedback(&mut self, weights: &Weights, feedback: &Feedback) {
-        let Feedback { confirmed, dismissed, precision } = feedback;
-        let text = format!("{confirmed} of {} earlier cases of this kind were confirmed", confirmed + dismissed);
-        self.add("feedback", weights.precision * (2.0 * precision - 1.0), text);
+        let text = format!("earlier cases of this kind: {}", feedback.told());
+        self.add("feedback", weights.precision * (2.0 * feedback.precision - 1.0), text);
+        let n_in_vain = feedback.record.no_fault_found.saturating_sub(feedback.record.confirmed);
+        if 0 < n_in_vain {
+            let share = f64::from(n_in_vain.min(IN_VAIN_FULL)) / f64::from(IN_VAIN_FULL);
+            let times = feedback.record.no_fault_found;
+            let text = format!("somebody looked at the machine {times} times for this and found no fault");
+            self.add("no_fault_found", weights.no_fault_found * share, text);
+        }
+    }
+
+    /// What people said of other alarms of the detector, when nothing is known of this kind.
+    pub(super) fn prior(&mut self, weights: &Weights, anomaly: &Anomaly, rating: &Feedback) {
+        let (detector, sensor_type) = (&anomaly.detector, anomaly.sensor_type.as_str());
+        let text = format!("cases of {detector} on {sensor_type} sensors of the plant: {}", rating.told());
+        self.add("prior", PRIOR_SHARE * weights.precision * (2.0 * rating.precision - 1.0), text);
     }
 
     /// A person said that this episode is nothing.
@@ -187,16 +214,41 @@ pub(super) struct Work {
 /// What people said of alarms of one kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Feedback {
-    pub(super) confirmed: u32,
-    pub(super) dismissed: u32,
     pub(super) precision: f64,
+    pub(super) record: Record,
 }
 
+impl From<FeedbackLearned> for Feedback {
+    fn from(learned: FeedbackLearned) -> Self {
+        let FeedbackLearned { confirmed, dismissed, precision, record, .. } = learned;
+        // Older events tell the counts alone.
+        let record = record.unwrap_or_else(|| {
+            let (low, high) = wilson(confirmed, confirmed + dismissed);
+            Record { confirmed, dismissed, no_fault_found: 0, low, high, level: LEVEL }
+        });
+        Self { precision, record }
+    }
+}
+
+impl Feedback {
+    /// The record with how sure it is, for people.
+    fn told(&self) -> String {
+        let Record { low, high, .. } = self.record;
+        format!("{} ({:.0} to {:.0} % are real)", self.record, 100.0 * low, 100.0 * high)
+    }
+}
+
+/// Inspections in vain, beyond the confirmed cases, that count in full.
+const IN_VAIN_FULL: u32 = 3;
+/// What is known of a detector counts this much of what is known of the alarm itself.
+const PRIOR_SHARE: f64 = 0.5;
+
 /// The way in which the asset seems to fail.
-pub(super) fn failure_mode(anomaly: &Anomaly) -> FailureMode {
-    match anomaly.aspect {
-        Aspect::Stuck => FailureMode::sensor_fault(),
-        Aspect::Level | Aspect::Rate | Aspect::Spread | Aspect::Pattern | Aspect::Season => {
+pub(super) fn failure_mode(anomaly: &Anomaly, declared: Option<&FailureMode>) -> FailureMode {
+    match (anomaly.aspect, declared) {
+        (Aspect::Stuck, _) => FailureMode::sensor_fault(),
+        (_, Some(declared)) => declared.clone(),
+        (Aspect::Level | Aspect::Rate | Aspect::Spread | Aspect::Pattern | Aspect::Season, None) => {
             FailureMode::abnormal(anomaly.sensor_type)
         }
     }
