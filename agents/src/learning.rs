@@ -166,7 +166,8 @@ impl Agent for Learning {
                     return Ok(());
                 }
                 let earlier = case.judged.replace(judgement);
-                if earlier == Some(judgement) {
+                let counts_as = |one: Judgement| (one.real, one.found_nothing());
+                if earlier.is_some_and(|earlier| counts_as(earlier) == counts_as(judgement)) {
                     return Ok(());
                 }
                 let counts = state.counts.entry(case.alarm.clone()).or_default();

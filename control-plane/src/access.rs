@@ -29,7 +29,7 @@ const BELIEVED_WITHOUT_STORE_FOR: Duration = Duration::from_secs(60);
 const REMEMBERED_MAX: usize = 10_000;
 
 /// Every scope there is, as routes need them.
-pub const SCOPES: [&str; 13] = [
+pub const SCOPES: [&str; 14] = [
     "agents:control",
     "agents:read",
     "data:ingest",
@@ -40,6 +40,7 @@ pub const SCOPES: [&str; 13] = [
     "ml:anomaly",
     "ml:drift",
     "ml:predict",
+    "plant:write",
     "reports:generate",
     "simulate:run",
     "tasks:update",

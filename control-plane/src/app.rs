@@ -50,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) string_bytes_max: usize,
     /// Rows of a page.
     pub(crate) page_size_max: usize,
+    /// Hours for which a case can be put aside.
+    pub(crate) shelf_hours_max: i64,
 }
 
 impl Limits {
@@ -102,6 +104,8 @@ pub(crate) struct Parts {
     pub(crate) redis: Option<Redis>,
     pub(crate) limits: Limits,
     pub(crate) demo: Demo,
+    /// Readings after which a sensor's detector knows what is normal.
+    pub(crate) warm_up_readings: u64,
     pub(crate) docs: docs::Settings,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,

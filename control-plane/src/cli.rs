@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod demo;
+mod import;
 mod keys;
 mod logging;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
     Replay(replay::Args),
     /// List, look at, replay and discard events that agents gave up, on a running node.
     DeadLetters(dead_letters::Args),
+    /// Take over a plant file: assets, sensors, limits, technicians, shifts.
+    Import(import::Args),
     /// Make, list and take back API keys, while no node runs on the folder.
     Keys(keys::Args),
 }
@@ -136,6 +139,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Demo(args) => demo::run(args, &options, config).await,
             Command::Replay(args) => replay::run(args).await,
             Command::DeadLetters(args) => dead_letters::run(args).await,
+            Command::Import(args) => import::run(args, &config).await,
             Command::Keys(args) => keys::run(args, &config).await,
         }
     });

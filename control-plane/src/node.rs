@@ -2,7 +2,7 @@
 
 use crate::access::{self, Access};
 use crate::app::{App, Limits, Parts};
-use crate::{routes, server};
+use crate::{crew, routes, server};
 use anyhow::Context as _;
 use config::Config;
 use persistence::Store;
@@ -69,6 +69,7 @@ impl Node {
         let metrics = Metrics::new();
         let webhook_secret = config::secret("WEBHOOK_SECRET")?;
         let (tree, intake) = agents::tree(&config, &store, &clock, webhook_secret.as_deref())?;
+        let examples = agents::scheduling::examples(&config)?;
         let runtime = Runtime::start(
             tree.harmed_by(faults),
             store.clone(),
@@ -89,6 +90,7 @@ impl Node {
             redis,
             limits,
             demo,
+            warm_up_readings: config.section("agents.anomaly_detection.stream.warm_up_readings")?,
             docs,
             body_timeout: Duration::from_secs_f64(settings.body_read_timeout_seconds),
             tasks: TaskTracker::new(),
@@ -97,6 +99,8 @@ impl Node {
         let stop_deadline = Duration::from_secs_f64(settings.drain_seconds) + STOP_MARGIN;
         warm_up(&app);
         let first_key = access::first_key(&app).await.context("the first key cannot be made")?;
+        let declared = crew::declare(&app, examples).await;
+        declared.map_err(|error| anyhow::anyhow!("the crew cannot be declared: {error:?}"))?;
         routes::demo::resume(&app).await.context("demo runs cannot be resumed")?;
         runtime.add(server::part(settings, app.clone(), listener))?;
         tracing::info!(%address, "node started");

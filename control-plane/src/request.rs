@@ -63,6 +63,14 @@ impl Call {
         }
     }
 
+    /// The body, which must be a JSON object if there is one.
+    pub(crate) fn object_or_nothing(&self) -> Result<Fields, ApiError> {
+        if self.body.is_empty() {
+            return Ok(Fields::of_body(serde_json::Map::new()).documented(self.route.members));
+        }
+        self.object()
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> Result<Value, ApiError> {
         if !self.says_json() {

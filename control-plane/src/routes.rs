@@ -15,12 +15,14 @@ mod ingest;
 mod lists;
 mod maintenance;
 mod metrics;
+mod plant;
 mod reports;
 mod root;
 mod route;
 mod sensors;
 mod simulate;
 mod table;
+mod work_orders;
 
 pub(crate) use ingest::MEMBERS_OF_A_READING;
 pub use route::{Answer, Body, Class, Kind, Param, Presence, Route, SchemaOf, Scope};
@@ -57,6 +59,8 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             cases::routes(app),
             decisions::routes(app),
             maintenance::routes(app),
+            work_orders::routes(app),
+            plant::routes(app),
             reports::routes(app),
             events::routes(app),
             agents::routes(app),

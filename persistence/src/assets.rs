@@ -5,6 +5,7 @@ use crate::unit::NewEvent;
 use crate::{History, StoreError, sql, texts};
 use domain::asset::{self, MaintenanceBegan, MaintenanceEnded};
 use domain::{AssetId, Timestamp, WorkOrderId};
+use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ mod row {
 }
 
 /// An asset.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Asset {
     /// The asset.
     pub id: AssetId,
@@ -49,7 +50,7 @@ pub struct Asset {
 }
 
 /// An asset's time out of service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Maintenance {
     /// When it began (receive time).
     pub since: Timestamp,

@@ -24,6 +24,7 @@ mod idempotency;
 mod instants;
 pub mod keys;
 pub mod knowledge;
+pub mod kpis;
 pub mod log;
 pub mod maintenance_log;
 mod migrations;

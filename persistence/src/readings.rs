@@ -4,7 +4,7 @@
 
 use crate::instants::{micros, timestamp};
 use crate::sensors::{self, Numbered};
-use crate::{History, StoreError, texts};
+use crate::{History, StoreError, sql, texts};
 use domain::reading::{Reading, Sensor};
 use domain::{ReadingNo, SensorId, Timestamp};
 use sea_orm::sea_query::Order;
@@ -208,6 +208,26 @@ fn of(sensor: &Numbered) -> Select<row::Entity> {
 fn between(rows: Select<row::Entity>, from: Option<Timestamp>, to: Option<Timestamp>) -> Select<row::Entity> {
     rows.apply_if(from, |rows, from| rows.filter(row::Column::TakenAt.gte(micros(from))))
         .apply_if(to, |rows, to| rows.filter(row::Column::TakenAt.lte(micros(to))))
+}
+
+/// Source time of the `n`-th reading of `sensor`, from 1, of those measured at `since` or later.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn nth_since(
+    history: &History,
+    sensor: &SensorId,
+    since: Timestamp,
+    n: u64,
+) -> Result<Option<Timestamp>, StoreError> {
+    let Some(numbered) = sensors::numbered(history, sensor).await? else { return Ok(None) };
+    let select = "SELECT taken_at FROM readings WHERE $1 <= taken_at AND taken_at <= $2 AND sensor = $3 \
+                  ORDER BY taken_at LIMIT 1 OFFSET $4";
+    let offset = i64::try_from(n.saturating_sub(1)).unwrap_or(i64::MAX);
+    let values = [micros(since).into(), numbered.last_at.into(), numbered.no.into(), offset.into()];
+    let row = sql::row(history.db(), select, values).await?;
+    row.map(|row| timestamp(row.try_get("", "taken_at")?)).transpose()
 }
 
 #[cfg(test)]

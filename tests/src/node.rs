@@ -3,6 +3,7 @@
 use crate::client::Client;
 use config::Config;
 use control_plane::node::Node;
+use jiff::Timestamp;
 use runtime::Clock;
 use runtime::faults::Faults;
 use std::path::Path;
@@ -65,6 +66,16 @@ impl TestNode {
         let key = node.first_key().map(str::to_owned).or(key.map(str::to_owned));
         let client = Client::new(format!("http://{}", node.address()), key);
         Self { node, folder: None, client }
+    }
+
+    /// The node keeps `folder`, on which it was started.
+    pub fn keep(&mut self, folder: TempDir) {
+        self.folder = Some(folder);
+    }
+
+    /// The time, as nodes see it.
+    pub fn wall_clock() -> Timestamp {
+        Clock::System.now()
     }
 
     /// A client with all scopes.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 mod access;
+mod aside;
 mod bad_input;
 mod cases;
 mod durability;
@@ -10,3 +11,5 @@ mod ingest;
 mod maintenance;
 mod metrics;
 mod operations;
+mod plant;
+mod work_orders;

@@ -1,12 +1,16 @@
 //! `/cases`: what needs a person's eye, and everything that led to it and came of it.
 
+mod acts;
+
 use super::{Route, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
+pub(crate) use acts::{ACKNOWLEDGE, FEEDBACK, SHELVE, UNSHELVE};
 use domain::{AssetId, CaseId, Envelope, Event};
 use persistence::cases::{self, Case, Cursor, Evidence, Filter, State, Trace};
+use persistence::knowledge::{self, Lesson};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -15,6 +19,7 @@ use warp::reply::Response;
 
 const LIST: &Route = entry("GET", "/api/v1/cases");
 const ONE: &Route = entry("GET", "/api/v1/cases/{id}");
+const SIMILAR: &Route = entry("GET", "/api/v1/cases/{id}/similar");
 
 /// The states of a case, as they are told.
 pub(crate) const STATES: [&str; State::ALL.len()] = {
@@ -28,7 +33,7 @@ pub(crate) const STATES: [&str; State::ALL.len()] = {
 };
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, LIST, list), mount(app, ONE, one)])
+    either([mount(app, LIST, list), mount(app, ONE, one), mount(app, SIMILAR, similar), acts::routes(app)])
 }
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -37,6 +42,9 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
     let state = query.optional("state", lax::named(&STATES, state_called));
     let asset = query.optional("asset", &name).map(AssetId::from);
+    let open = query.optional("open", lax::boolean);
+    let acknowledged = query.optional("acknowledged", lax::boolean);
+    let shelved = query.optional("shelved", lax::boolean);
     let after = query.optional("after", &name);
     let after = after.and_then(|text| match text.parse::<Cursor>() {
         Ok(cursor) => Some(cursor),
@@ -46,7 +54,8 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
         }
     });
     query.finish()?;
-    let page = cases::list(&app.history, &Filter { state, asset, ..Filter::default() }, after, limit).await?;
+    let filter = Filter { state, asset, open, acknowledged, shelved, failure_mode: None };
+    let page = cases::list(&app.history, &filter, after, limit).await?;
     let reply = Reply::json(&page.cases)?;
     Ok(match page.next {
         Some(next) => reply.header("link", &link_to_next(&call.query, &next.to_string())),
@@ -84,7 +93,32 @@ async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
     let unknown = || ApiError::NotFound(format!("There is no case {}", call.param(0)));
     let id: CaseId = call.param(0).parse().map_err(|_| unknown())?;
     let trace = cases::trace(&app.history, id).await?.ok_or_else(unknown)?;
-    Reply::json(&document(trace)?)
+    let lesson = knowledge::get(&app.history, &trace.case.failure_mode, &trace.case.sensor).await?;
+    Reply::json(&document(trace, lesson)?)
+}
+
+/// The case called `id`.
+async fn one_called(app: &App, id: &str) -> Result<Case, ApiError> {
+    let unknown = || ApiError::NotFound(format!("There is no case {id}"));
+    let id: CaseId = id.parse().map_err(|_| unknown())?;
+    cases::get(&app.history, id).await?.ok_or_else(unknown)
+}
+
+async fn similar(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let limit = query.or("limit", 10, lax::count_in(1, app.limits.page_size_max));
+    query.finish()?;
+    let case = one_called(&app, call.param(0)).await?;
+    Reply::json(&knowledge::similar_cases(&app.history, &case, limit).await?)
+}
+
+/// What people made of earlier cases of the same kind.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TrackRecord {
+    /// In words: "12 of 14 confirmed, 2 no fault found".
+    text: Option<String>,
+    #[serde(flatten)]
+    lesson: Lesson,
 }
 
 /// The case's own fields, and what was said of it by kind, each in the order of the log.
@@ -97,10 +131,14 @@ pub(crate) struct Document {
     decisions: Vec<Value>,
     work_orders: Vec<Value>,
     log: Vec<Value>,
+    /// What was learnt of it.
+    learning: Vec<Value>,
     history: Vec<Value>,
+    /// What people made of cases of the same kind so far; absent until they made something of one.
+    track_record: Option<TrackRecord>,
 }
 
-fn document(Trace { case, evidence, steps }: Trace) -> Result<Document, ApiError> {
+fn document(Trace { case, evidence, steps }: Trace, lesson: Option<Lesson>) -> Result<Document, ApiError> {
     let anomalies = evidence.iter().map(anomaly).collect::<Result<Vec<_>, _>>()?;
     let mut document = Document {
         case,
@@ -109,7 +147,10 @@ fn document(Trace { case, evidence, steps }: Trace) -> Result<Document, ApiError
         decisions: Vec::new(),
         work_orders: Vec::new(),
         log: Vec::new(),
+        learning: Vec::new(),
         history: Vec::new(),
+        track_record: lesson
+            .map(|lesson| TrackRecord { text: lesson.learned.record.map(|record| record.to_string()), lesson }),
     };
     for step in &steps {
         let list = match step.event {
@@ -120,9 +161,15 @@ fn document(Trace { case, evidence, steps }: Trace) -> Result<Document, ApiError
             | Event::MaintenanceRequested(_)
             | Event::MaintenanceApproved(_)
             | Event::MaintenanceDeclined(_) => &mut document.decisions,
-            Event::MaintenanceScheduled(_) | Event::SchedulingFailed(_) | Event::MaintenanceCompleted(_) => {
-                &mut document.work_orders
-            }
+            Event::MaintenanceScheduled(_)
+            | Event::SchedulingFailed(_)
+            | Event::ApprovalWithdrawn(_)
+            | Event::WorkOrderStarted(_)
+            | Event::WorkOrderHeld(_)
+            | Event::WorkOrderCancelled(_)
+            | Event::MaintenanceCompleted(_)
+            | Event::RepairVerified(_) => &mut document.work_orders,
+            Event::FeedbackReceived(_) | Event::FeedbackLearned(_) | Event::DetectorRated(_) => &mut document.learning,
             Event::LogEntryWritten(_) => &mut document.log,
             _ => &mut document.history,
         };

@@ -6,8 +6,13 @@ use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
 use domain::notification::Channel;
-use domain::{AssetId, CaseId};
-use persistence::{maintenance_log, notifications};
+use domain::{AssetId, CaseId, Timestamp};
+use jiff::SignedDuration;
+use persistence::kpis::Kpi;
+use persistence::maintenance_log::Line;
+use persistence::{kpis, maintenance_log, notifications};
+use schemars::JsonSchema;
+use serde::Serialize;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -46,7 +51,28 @@ async fn list_notifications(app: App, call: Call) -> Result<Reply, ApiError> {
 async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let asset = query.optional("asset", lax::string).map(AssetId::from);
+    let to = query.optional("to", lax::datetime).unwrap_or_else(|| app.now());
+    let from = query.optional("from", lax::datetime);
+    let from = from.unwrap_or_else(|| to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN));
     let (limit, offset) = page(&app, &mut query);
     query.finish()?;
-    Reply::json(&maintenance_log::list(&app.history, asset.as_ref(), limit, offset).await?)
+    let entries = maintenance_log::list(&app.history, asset.as_ref(), limit, offset).await?;
+    let kpis = kpis::list(&app.history, asset.as_ref(), from, to).await?;
+    Reply::json(&MaintenanceLog { entries, from, to, kpis })
+}
+
+/// Days that the figures cover when nobody says which.
+const DAYS: i64 = 90;
+
+/// The maintenance log, and what it amounts to.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct MaintenanceLog {
+    /// Newest first.
+    entries: Vec<Line>,
+    /// The figures cover what was from then on.
+    from: Timestamp,
+    /// And before then.
+    to: Timestamp,
+    /// Each with numerator, denominator and what they are.
+    kpis: Vec<Kpi>,
 }

@@ -1,11 +1,15 @@
 //! The table of routes. It says of each who may use it and how often, what it takes and answers, and nothing of how.
 
-use super::route::{Body, Class, Kind, Param, Route, Scope, get, json, list, media, post};
+use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, media, post};
 use super::{
-    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, maintenance, reports, root, sensors,
-    simulate,
+    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, plant, reports,
+    root, sensors, simulate, work_orders,
 };
-use persistence::{cases::Case, dead_letters::DeadLetter, maintenance_log::Line, notifications::Notification};
+use crate::plant::Report;
+use domain::asset::Technician;
+use persistence::knowledge::SimilarCase;
+use persistence::work_orders::WorkOrder;
+use persistence::{cases::Case, dead_letters::DeadLetter, notifications::Notification};
 use runtime::Outlook;
 use runtime::metrics::Form;
 
@@ -130,10 +134,16 @@ pub const ROUTES: &[Route] = &[
         "/api/v1/maintenance/log",
         MAINTENANCE_READ,
         Class::Read,
-        "List the maintenance log, newest first",
-        list::<Line>(),
+        "The maintenance log, newest first, and its figures: MTBF, MTTR and others",
+        json::<lists::MaintenanceLog>(),
     )
-    .query(&[LIMIT, OFFSET, Param::optional("asset", Kind::Text, "The lines of one asset")]),
+    .query(&[
+        LIMIT,
+        OFFSET,
+        Param::optional("asset", Kind::Text, "Lines and figures of one asset"),
+        Param::optional("from", Kind::Time, "The figures cover what was then or later; 90 days before `to` if absent"),
+        Param::optional("to", Kind::Time, "And before then; now if absent"),
+    ]),
     post(
         "/api/v1/simulate/drift-event",
         "simulate:run",
@@ -189,7 +199,74 @@ pub const ROUTES: &[Route] = &[
         AFTER,
         Param::optional("state", Kind::OneOf(&cases::STATES), "Those in one state"),
         Param::optional("asset", Kind::Text, "Those of one asset"),
+        Param::optional("open", Kind::Flag, "Those that have not ended, or those that have"),
+        Param::optional("acknowledged", Kind::Flag, "Those that somebody has seen, or those that nobody has"),
+        Param::optional("shelved", Kind::Flag, "Those that are put aside, or those that are not"),
     ]),
+    get(
+        "/api/v1/cases/{id}/similar",
+        DATA_READ,
+        Class::Read,
+        "Past cases that resemble one, and what came of them",
+        list::<SimilarCase>(),
+    )
+    .query(&[Param::or("limit", Kind::Int(Some(1), Some(1000)), "10", "Most rows")])
+    .errors(&[404]),
+    act("/api/v1/cases/{id}/acknowledge", "Say that a case was seen", json::<Case>()).members(cases::ACKNOWLEDGE),
+    act("/api/v1/cases/{id}/shelve", "Put a case aside for a while", json::<Case>()).members(cases::SHELVE),
+    act("/api/v1/cases/{id}/unshelve", "Take a case back from the shelf", json::<Case>()).members(cases::UNSHELVE),
+    act("/api/v1/cases/{id}/feedback", "Say whether a case was real", json::<Case>()).members(cases::FEEDBACK),
+    get("/api/v1/assets", DATA_READ, Class::Read, "List assets with their sensors, by name", list::<plant::Document>())
+        .query(&[LIMIT, OFFSET]),
+    get("/api/v1/assets/{id}", DATA_READ, Class::Read, "One asset with its sensors", json::<plant::Document>())
+        .errors(&[404]),
+    act("/api/v1/assets/{id}/maintenance", "Take an asset out of service", json::<plant::Document>())
+        .members(plant::MAINTENANCE),
+    act("/api/v1/assets/{id}/maintenance/end", "Put an asset back in service", json::<plant::Document>())
+        .members(plant::MAINTENANCE_END),
+    get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", list::<Technician>())
+        .query(&[LIMIT]),
+    post(
+        "/api/v1/technicians/{id}/remove",
+        "plant:write",
+        Class::Write,
+        Body::None,
+        "Send a technician no more",
+        json::<Technician>(),
+    )
+    .errors(&[404]),
+    post(
+        "/api/v1/plant/import",
+        "plant:write",
+        Class::Write,
+        Body::Batch,
+        "Take over a plant file (TOML): site, assets, sensors with units and limits, technicians with shifts",
+        json::<Report>(),
+    )
+    .query(&[Param::or("dry_run", Kind::Flag, "false", "Only say what would be done")]),
+    get("/api/v1/work-orders", MAINTENANCE_READ, Class::Read, "List work orders, newest first", list::<WorkOrder>())
+        .query(&[
+            LIMIT,
+            OFFSET,
+            Param::optional("state", Kind::OneOf(&work_orders::STATES), "Those in one state"),
+            Param::optional("asset", Kind::Text, "Those of one asset"),
+            Param::optional("technician", Kind::Text, "Those of one technician"),
+            Param::optional("case", Kind::Uuid, "Those of one case"),
+            Param::or("open", Kind::Flag, "false", "Only those that are not over"),
+        ]),
+    get(
+        "/api/v1/work-orders/{id}",
+        MAINTENANCE_READ,
+        Class::Read,
+        "One work order, its next steps and how it can be closed out",
+        json::<work_orders::Document>(),
+    )
+    .errors(&[404]),
+    step("/api/v1/work-orders/{id}/start", "Begin the work, or go on with it").members(work_orders::START),
+    step("/api/v1/work-orders/{id}/hold", "Let the work rest").members(work_orders::HOLD),
+    step("/api/v1/work-orders/{id}/complete", "Say what was found and done").members(work_orders::COMPLETE),
+    step("/api/v1/work-orders/{id}/verify", "Say that the repair helped").members(work_orders::VERIFY),
+    step("/api/v1/work-orders/{id}/cancel", "Call the work off").members(work_orders::CANCEL),
     get(
         "/api/v1/cases/{id}",
         DATA_READ,
@@ -328,6 +405,16 @@ pub const ROUTES: &[Route] = &[
     )
     .members(dead_letters::MEMBERS),
 ];
+
+/// What a person does with a thing that there is.
+const fn act(pattern: &'static str, summary: &'static str, answer: Answer) -> Route {
+    post(pattern, "tasks:update", Class::Write, Body::Item, summary, answer).errors(&[404])
+}
+
+const fn step(pattern: &'static str, summary: &'static str) -> Route {
+    act(pattern, summary, json::<work_orders::Document>())
+}
+
 /// The entry of that method and pattern.
 ///
 /// # Panics

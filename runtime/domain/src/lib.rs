@@ -18,6 +18,7 @@ pub mod notification;
 pub mod prediction;
 pub mod reading;
 pub mod report;
+pub mod unit;
 pub mod work_order;
 
 pub use event::{Envelope, Event};

@@ -1,0 +1,120 @@
+//! A plant as a file describes it: read, checked line by line, and compared with what is declared already.
+//!
+//! It says what is wrong with a file, all of it at once, and takes over none of a file that has anything wrong.
+
+mod check;
+mod file;
+
+pub use check::{Known, Plan, Problem, checked};
+
+use domain::asset::{Imported, Site};
+use domain::{AssetId, CorrelationId, Event, EventId, Timestamp};
+use persistence::unit::NewEvent;
+use persistence::{History, StoreError, assets, sensors, technicians};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Assets, sensors and technicians of one plant that are compared at most.
+const OF_PLANT_MAX: usize = 100_000;
+
+/// What an import does, or would do.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    /// Whether it was done.
+    pub applied: bool,
+    /// The site, if the file names it.
+    pub site: Option<Site>,
+    /// Of the file's assets.
+    pub assets: Counts,
+    /// Of its sensors.
+    pub sensors: Counts,
+    /// Of its technicians.
+    pub technicians: Counts,
+    /// What is wrong with the file; with anything wrong, nothing is done.
+    pub problems: Vec<Problem>,
+}
+
+/// How many of a kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Counts {
+    /// Not declared so far.
+    pub new: u32,
+    /// Declared otherwise.
+    pub changed: u32,
+    /// Declared just so.
+    pub unchanged: u32,
+}
+
+impl Counts {
+    fn touched(self) -> u32 {
+        self.new + self.changed
+    }
+}
+
+/// What is declared so far.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn known(history: &History) -> Result<Known, StoreError> {
+    let assets = assets::list(history, OF_PLANT_MAX, 0).await?;
+    let ids: Vec<AssetId> = assets.iter().map(|asset| asset.id.clone()).collect();
+    let mut sensors_known = Vec::new();
+    for some in ids.chunks(500) {
+        sensors_known.extend(sensors::of_assets(history, some).await?);
+    }
+    let technicians = technicians::list(history, OF_PLANT_MAX).await?;
+    Ok(Known {
+        assets: assets
+            .into_iter()
+            .filter(|asset| asset.declared_at.is_some())
+            .map(|one| (one.id.clone(), one))
+            .collect(),
+        sensors: sensors_known.into_iter().map(|one| (one.sensor.id.clone(), one)).collect(),
+        technicians: technicians.into_iter().map(|one| (one.id.clone(), one)).collect(),
+    })
+}
+
+/// What `plan` would do.
+pub fn report(plan: &Plan) -> Report {
+    Report {
+        applied: false,
+        site: plan.site.clone(),
+        assets: plan.n_assets,
+        sensors: plan.n_sensors,
+        technicians: plan.n_technicians,
+        problems: plan.problems.clone(),
+    }
+}
+
+/// The events that carry `plan` out, in one request of `by`.
+pub fn events(plan: Plan, by: &str, at: Timestamp) -> Vec<NewEvent> {
+    let correlation = CorrelationId::new(Uuid::new_v4().to_string());
+    let mut events: Vec<NewEvent> = Vec::new();
+    let mut say = |event| {
+        let cause = events.first().map(|first: &NewEvent| first.id);
+        let (id, correlation) = (EventId(Uuid::now_v7()), correlation.clone());
+        events.push(NewEvent { id, cause, correlation, source: "control_plane".into(), at, event });
+    };
+    let by = || by.to_owned();
+    say(Event::PlantImported(Imported {
+        by: by(),
+        n_assets: plan.n_assets.touched(),
+        n_sensors: plan.n_sensors.touched(),
+        n_technicians: plan.n_technicians.touched(),
+    }));
+    if let Some(site) = plan.site {
+        say(Event::SiteDeclared { site, by: by() });
+    }
+    for asset in plan.assets {
+        say(Event::AssetDeclared { asset, by: by() });
+    }
+    for sensor in plan.sensors {
+        say(Event::SensorDeclared { sensor, by: by() });
+    }
+    for technician in plan.technicians {
+        say(Event::TechnicianDeclared { technician, by: by() });
+    }
+    events
+}

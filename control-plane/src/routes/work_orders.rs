@@ -1,0 +1,97 @@
+//! `/work-orders`: what is to be repaired, by whom, and what came of it.
+
+mod close_out;
+mod steps;
+
+use super::{Route, either, entry, mount};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use close_out::Form;
+use domain::work_order::{State, Step};
+use domain::{AssetId, CaseId, TechnicianId, WorkOrderId};
+use persistence::work_orders::{self, Filter, WorkOrder};
+use schemars::JsonSchema;
+use serde::Serialize;
+pub(crate) use steps::{CANCEL, COMPLETE, HOLD, START, VERIFY};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+const LIST: &Route = entry("GET", "/api/v1/work-orders");
+const ONE: &Route = entry("GET", "/api/v1/work-orders/{id}");
+
+/// The states of an order, as they are told.
+pub(crate) const STATES: [&str; State::ALL.len()] =
+    ["scheduled", "in_progress", "on_hold", "completed", "verified", "cancelled"];
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([mount(app, LIST, list), mount(app, ONE, one), steps::routes(app)])
+}
+
+/// An order, and what can be done with it now.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Document {
+    #[serde(flatten)]
+    order: WorkOrder,
+    /// Steps that it can take now.
+    next_steps: Vec<&'static str>,
+    /// Hours of work so far, without rests.
+    worked_hours: Option<f64>,
+    /// It should have ended by now.
+    overdue: bool,
+    /// What can be said when it is completed, and what the case suggests.
+    close_out: Form,
+}
+
+async fn document(app: &App, order: WorkOrder) -> Result<Document, ApiError> {
+    let now = app.now();
+    let end = order.completion.as_ref().map_or(now, |completion| completion.completed_at);
+    Ok(Document {
+        next_steps: Step::ALL.into_iter().filter(|step| order.state.after(*step).is_ok()).map(Step::as_str).collect(),
+        worked_hours: order.worked_hours(end),
+        overdue: order.state.is_open() && order.order.end_at < now,
+        close_out: close_out::form(app, &order).await?,
+        order,
+    })
+}
+
+async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let name = lax::string_max(app.limits.string_bytes_max);
+    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
+    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let called = |name: &str| State::ALL.into_iter().find(|state| state.as_str() == name);
+    let filter = Filter {
+        state: query.optional("state", lax::named(&STATES, called)),
+        asset: query.optional("asset", &name).map(AssetId::from),
+        technician: query.optional("technician", &name).map(TechnicianId::from),
+        case: query.optional("case", lax::uuid).map(CaseId),
+        open: query.or("open", false, lax::boolean),
+        correlation: None,
+    };
+    query.finish()?;
+    Reply::json(&work_orders::list(&app.history, &filter, limit, offset).await?)
+}
+
+async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
+    let order = found(&app, call.param(0)).await?;
+    Reply::json(&document(&app, order).await?)
+}
+
+/// The order called `id`.
+async fn found(app: &App, id: &str) -> Result<WorkOrder, ApiError> {
+    let unknown = || ApiError::NotFound(format!("There is no work order {id}"));
+    let id: WorkOrderId = id.parse().map_err(|_| unknown())?;
+    work_orders::get(&app.history, id).await?.ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_states_are_told_by_their_names() {
+        assert_eq!(STATES, State::ALL.map(State::as_str));
+    }
+}
