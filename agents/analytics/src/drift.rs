@@ -3,6 +3,8 @@
 //! Compares two samples. Significance alone is not drift: with enough data every difference is significant, so
 //! [`verdict`] asks for a size as well. Knows nothing of time: whoever calls chooses the two samples.
 
+mod kolmogorov;
+
 use crate::robust;
 use serde::{Deserialize, Serialize};
 
@@ -179,24 +181,41 @@ fn exact_p_of_equal_sizes(n: usize, steps: usize) -> f64 {
     2.0 * p
 }
 
-/// P-value from the limiting distribution with Stephens' correction for finite samples.
+/// P-value from the distribution of the one-sample test with as many values as the two samples together are worth.
 ///
 /// # Source
 ///
-/// Stephens, *Use of the Kolmogorov–Smirnov, Cramér–von Mises and Related Statistics*, JRSS B 32, 1970.
+/// Equal to `scipy.stats.ks_2samp` with `method="asymp"`.
 fn asymptotic_p(n: usize, m: usize, statistic: f64) -> f64 {
-    let root = (n as f64 * m as f64 / (n + m) as f64).sqrt();
-    let reached = (root + 0.12 + 0.11 / root) * statistic;
-    if reached < 0.2 {
-        // The alternating series converges too slowly here, and the value is 1 to twelve digits.
-        return 1.0;
+    let worth = n as f64 * m as f64 / (n + m) as f64;
+    kolmogorov::survival(worth.round_ties_even().max(1.0), statistic)
+}
+
+/// Distance between two distributions: what it costs to move one onto the other, in the unit of the values.
+///
+/// Values in any order; `None` when a sample is empty.
+///
+/// # Source
+///
+/// Vallender, *Calculation of the Wasserstein Distance Between Probability Distributions on the Line*, Theory of
+/// Probability and its Applications 18, 1974: the area between the two distribution functions.
+pub fn wasserstein(one: &[f64], other: &[f64]) -> Option<f64> {
+    let (one, other) = (robust::sorted(one), robust::sorted(other));
+    let (n, m) = (one.len(), other.len());
+    let (mut i, mut j, mut area) = (0, 0, 0.0);
+    let mut at = one.first()?.min(*other.first()?);
+    while i < n || j < m {
+        let next = match (one.get(i), other.get(j)) {
+            (Some(a), Some(b)) => a.min(*b),
+            (Some(a), None) => *a,
+            (None, b) => *b?,
+        };
+        area += (next - at) * (i as f64 / n as f64 - j as f64 / m as f64).abs();
+        at = next;
+        i += one[i..].iter().take_while(|value| **value <= at).count();
+        j += other[j..].iter().take_while(|value| **value <= at).count();
     }
-    (1..=100)
-        .map(|k| {
-            let sign = if k % 2 == 1 { 2.0 } else { -2.0 };
-            sign * (-2.0 * (f64::from(k) * reached).powi(2)).exp()
-        })
-        .sum()
+    Some(area)
 }
 
 #[cfg(test)]
@@ -233,6 +252,25 @@ mod tests {
     }
 
     #[test]
+    fn large_samples_have_the_asymptotic_p_value_of_scipy() {
+        // scipy.stats.ks_2samp, version 1.17, which takes it by itself for more than 10,000 values.
+        for (n, m, shift, statistic, p_value) in [
+            (20_000, 15_000, 0.02, 0.020100000000000007, 0.0019377338691077008),
+            (20_000, 60, 0.2, 0.2001, 0.01395430083651028),
+            (12_000, 12_000, 0.015, 0.015083333333333337, 0.1290832348687464),
+        ] {
+            check(n, m, shift, statistic, p_value);
+        }
+    }
+
+    #[test]
+    fn the_cost_of_moving_one_sample_onto_another_is_that_of_scipy() {
+        assert!((wasserstein(&[1.0, 2.0, 3.0, 4.0], &[2.0, 2.0, 5.0]).unwrap() - 0.8333333333333334).abs() < 1e-12);
+        assert_eq!(wasserstein(&[1.0, 2.0], &[3.5, 4.5]), Some(2.5));
+        assert_eq!(wasserstein(&[], &[1.0]), None);
+    }
+
+    #[test]
     fn disjoint_samples_of_three_have_the_chance_of_two_orders_in_twenty() {
         let (d, p) = kolmogorov_smirnov(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).unwrap();
         assert!(d == 1.0 && (p - 0.1).abs() < 1e-15, "{d} {p}");
@@ -244,7 +282,7 @@ mod tests {
         let gap = 20_000u64;
         let (exact, limit) = (exact_p(1_000, 1_001, gap), asymptotic_p(1_000, 1_001, gap as f64 / 1_001_000.0));
         assert!((exact - limit).abs() < 0.01, "{exact} {limit}");
-        assert!((asymptotic_p(20_000, 20_000, 0.0001) - 1.0).abs() < 1e-12);
+        assert!((asymptotic_p(20_000, 20_000, 0.0001) - 1.0).abs() < 1e-9);
     }
 
     #[test]
