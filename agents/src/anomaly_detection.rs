@@ -1,23 +1,39 @@
-//! State detection: reports readings that leave their sensor's normal behaviour.
+//! State detection: reports readings that leave normal behaviour, of their sensor or of the asset's sensors together.
 //!
-//! Takes in: `ReadingsAccepted`, `ModelPromoted`.
+//! Takes in: `ReadingsAccepted`, `ModelPromoted`; `CaseOpened`, `CaseClosed`, `AssetMaintenanceBegan` and
+//! `AssetMaintenanceEnded`; `RepairVerified`; `SensorDeclared`.
 //! Emits: `AnomalyDetected`, for each of the first readings of an anomalous run and for a sample of the rest.
-//! Remembers: one streaming detector per sensor, a few kilobytes each. It decides nothing about cases: one outlier
-//! is a reading to look at, and `validation` says what it amounts to.
+//! Remembers: one streaming detector per sensor, a few kilobytes each, and one per asset with several sensors. It
+//! decides nothing about cases: one outlier is a reading to look at, and `validation` says what it amounts to.
+//!
+//! Nothing is learnt while the asset has an open case or is in maintenance, nor from readings of poor quality: a fault
+//! stays one for as long as it lasts. A verified repair starts a new baseline.
+
+mod machine;
 
 use analytics::joint;
 use analytics::stream::{self, Baseline, Detector, Verdict};
 use domain::anomaly::{Anomaly, Aspect, Attribution, Range};
+use domain::asset::{Declared, MaintenanceBegan, MaintenanceEnded};
+use domain::case::Opened;
 use domain::model::Promoted;
-use domain::reading::{Accepted, Reading};
-use domain::{Event, SensorId, Timestamp};
+use domain::reading::{Accepted, Reading, Sensor};
+use domain::work_order::Verified;
+use domain::{AssetId, CaseId, Event, SensorId, Timestamp};
+use machine::{Machine, Together};
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Name and version of the detector, as each anomaly carries it.
-const DETECTOR: &str = "stream/1";
+/// What raised an anomaly, as it says itself: the sensor's own detector, …
+const STREAM: &str = "stream/2";
+/// … the first sight of something never seen, …
+const NOVELTY: &str = "novelty/1";
+/// … the asset's sensors together, …
+const JOINT: &str = "joint/1";
+/// … or a limit that was declared.
+const LIMIT: &str = "limit/1";
 
 /// `[agents.anomaly_detection]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,13 +43,15 @@ pub struct Settings {
     pub evidence_run_max: u32,
     /// Of a run longer than that, one reading in so many is reported. At least 1.
     pub evidence_stride: u32,
+    /// Readings of a quality below this are scored, but nothing is learnt from them. 0 to 1.
+    pub quality_min: f64,
     /// How cautious the detectors of single sensors are.
     pub stream: stream::Settings,
     /// How the sensors of an asset are watched together.
     pub joint: joint::Settings,
 }
 
-/// Reports readings that leave their sensor's normal behaviour.
+/// Reports readings that leave normal behaviour.
 #[derive(Debug)]
 pub struct AnomalyDetection {
     settings: Settings,
@@ -43,6 +61,10 @@ pub struct AnomalyDetection {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     sensors: HashMap<SensorId, Watched>,
+    assets: HashMap<AssetId, Machine>,
+    /// Open cases, and what they are about.
+    cases: BTreeMap<CaseId, AssetId>,
+    limits: BTreeMap<SensorId, Limits>,
 }
 
 /// One sensor.
@@ -50,10 +72,21 @@ pub struct State {
 struct Watched {
     detector: Detector,
     newest: Option<Timestamp>,
-    /// Anomalous late readings in a row. They are no part of the detector's run, which is in order of source time.
+    /// Anomalous readings in a row, by whichever detector.
+    run: u32,
+    /// The same for late ones. They are no part of the run, which is in order of source time.
     late_run: u32,
     /// Normal readings since the last anomalous one.
     normal_since: u32,
+    /// Readings from before are of the time before a repair, and say nothing of the new normal.
+    renewed_at: Option<Timestamp>,
+}
+
+/// Where a declared sensor counts as failed, whatever it used to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Limits {
+    high: Option<f64>,
+    low: Option<f64>,
 }
 
 /// What the agent hears.
@@ -63,22 +96,47 @@ pub enum Message {
     Accepted(Accepted),
     /// A sensor's new normal.
     Promoted(Promoted),
+    /// An asset is not to be learnt from.
+    Opened(CaseId, AssetId),
+    /// It is again, unless there is another reason.
+    Closed(CaseId),
+    /// Somebody works on an asset.
+    Began(AssetId),
+    /// They are done.
+    Ended(AssetId),
+    /// A repair was found good: some sensors begin anew.
+    Repaired(Box<Verified>),
+    /// A sensor's limits.
+    Declared(Box<Sensor>),
 }
 
 impl Agent for AnomalyDetection {
     const NAME: &'static str = "anomaly_detection";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = ();
     type State = State;
     type Message = Message;
 
     fn start(settings: Settings, (): ()) -> anyhow::Result<Self> {
-        let Settings { evidence_run_max, evidence_stride, stream, .. } = &settings;
+        let Settings { evidence_run_max, evidence_stride, quality_min, stream, joint } = &settings;
         anyhow::ensure!(1 <= *evidence_run_max, "evidence_run_max must be at least 1");
         anyhow::ensure!(1 <= *evidence_stride, "evidence_stride must be at least 1");
-        for (name, value) in [("tail_sigmas", stream.tail_sigmas), ("record_margin", stream.record_margin)] {
-            anyhow::ensure!(value.is_finite() && 1.0 <= value, "stream.{name} must be at least 1, got {value}");
+        anyhow::ensure!((0.0..=1.0).contains(quality_min), "quality_min must be 0 to 1, got {quality_min}");
+        for (name, value) in [
+            ("stream.tail_sigmas", stream.tail_sigmas),
+            ("stream.record_margin", stream.record_margin),
+            ("joint.record_margin", joint.record_margin),
+        ] {
+            anyhow::ensure!(value.is_finite() && 1.0 <= value, "{name} must be at least 1, got {value}");
         }
+        for (name, rows) in
+            [("fit_rows", joint.fit_rows), ("window_rows", joint.window_rows), ("reference_rows", joint.reference_rows)]
+        {
+            anyhow::ensure!(1 <= rows, "joint.{name} must be at least 1");
+        }
+        let share = joint.release_share;
+        anyhow::ensure!((0.0..=1.0).contains(&share), "joint.release_share must be 0 to 1, got {share}");
         Ok(Self { settings })
     }
 
@@ -86,6 +144,14 @@ impl Agent for AnomalyDetection {
         match event {
             Event::ReadingsAccepted(accepted) => Some(Message::Accepted(accepted.clone())),
             Event::ModelPromoted(promoted) => Some(Message::Promoted(promoted.clone())),
+            Event::CaseOpened(Opened { case, asset, .. }) => Some(Message::Opened(*case, asset.clone())),
+            Event::CaseClosed(closed) => Some(Message::Closed(closed.case)),
+            Event::AssetMaintenanceBegan(MaintenanceBegan { asset, .. }) => Some(Message::Began(asset.clone())),
+            Event::AssetMaintenanceEnded(MaintenanceEnded { asset, .. }) => Some(Message::Ended(asset.clone())),
+            Event::RepairVerified(verified) => Some(Message::Repaired(Box::new(verified.clone()))),
+            Event::SensorDeclared { sensor: Declared { sensor, .. }, .. } => {
+                Some(Message::Declared(Box::new(sensor.clone())))
+            }
             _ => None,
         }
     }
@@ -102,34 +168,87 @@ impl Agent for AnomalyDetection {
             Message::Promoted(promoted) => {
                 let baseline: Baseline = serde_json::from_value(promoted.artefact)
                     .map_err(|error| anyhow::anyhow!("artefact of model {}: {error}", promoted.model))?;
-                watched(state, &promoted.sensor).detector.adopt(&baseline);
+                watched(&mut state.sensors, &promoted.sensor).detector.adopt(&baseline);
+            }
+            Message::Opened(case, asset) => {
+                state.assets.entry(asset.clone()).or_default().open(case);
+                state.cases.insert(case, asset);
+            }
+            Message::Closed(case) => {
+                if let Some(machine) = state.cases.remove(&case).and_then(|asset| state.assets.get_mut(&asset)) {
+                    machine.close(case);
+                }
+            }
+            Message::Began(asset) => state.assets.entry(asset).or_default().set_maintenance(true),
+            Message::Ended(asset) => state.assets.entry(asset).or_default().set_maintenance(false),
+            Message::Repaired(verified) => renew(state, &verified),
+            Message::Declared(sensor) => {
+                let limits = Limits { high: sensor.limit_high, low: sensor.limit_low };
+                if limits.high.is_none() && limits.low.is_none() {
+                    state.limits.remove(&sensor.id);
+                } else {
+                    state.limits.insert(sensor.id, limits);
+                }
             }
         }
         Ok(())
     }
 }
 
+/// The most abnormal that can be said of a reading.
+struct Finding {
+    score: f64,
+    detector: &'static str,
+    together: Option<Together>,
+}
+
 impl AnomalyDetection {
     /// Scores `reading` and learns from it. Gives the anomaly, if it is one that is reported.
     fn judge(&self, state: &mut State, reading: &Reading) -> Option<Anomaly> {
-        let watched = watched(state, &reading.sensor.id);
-        let late = watched.newest.is_some_and(|newest| reading.taken_at <= newest);
-        let seconds = reading.taken_at.as_microsecond() as f64 / 1e6;
-        let verdict = watched.detector.observe(&self.settings.stream, seconds, reading.value, reading.quality);
-        let run_length = if late {
-            watched.late_run = if verdict.anomalous { watched.late_run.saturating_add(1) } else { 0 };
-            watched.late_run
-        } else {
-            watched.newest = Some(reading.taken_at);
-            verdict.run_length
-        };
-        if !verdict.anomalous {
-            watched.normal_since = watched.normal_since.saturating_add(u32::from(!late));
+        let Settings { quality_min, stream, joint, .. } = &self.settings;
+        let sensor = &reading.sensor.id;
+        let limits = state.limits.get(sensor).copied();
+        let watched = watched(&mut state.sensors, sensor);
+        if watched.renewed_at.is_some_and(|since| reading.taken_at < since) {
             return None;
         }
+        if !state.assets.contains_key(&reading.sensor.asset) {
+            state.assets.insert(reading.sensor.asset.clone(), Machine::default());
+        }
+        let machine = state.assets.get_mut(&reading.sensor.asset).expect("it was just put there");
+        let late = watched.newest.is_some_and(|newest| reading.taken_at <= newest);
+        let seconds = reading.taken_at.as_microsecond() as f64 / 1e6;
+        let learn = *quality_min <= reading.quality && !machine.is_frozen();
+        let together = machine.take(joint, sensor, seconds, reading.value, learn);
+        let verdict = watched.detector.observe(stream, seconds, reading.value, learn && together.is_none());
+        let finding = finding(&verdict, limits.and_then(|limits| limits.score(reading.value)), together);
+        let run_length = match (&finding, late) {
+            (Some(_), true) => {
+                watched.late_run = watched.late_run.saturating_add(1);
+                watched.late_run
+            }
+            (Some(_), false) => {
+                watched.run = watched.run.saturating_add(1);
+                watched.run
+            }
+            (None, true) => {
+                watched.late_run = 0;
+                0
+            }
+            (None, false) => {
+                watched.run = 0;
+                watched.normal_since = watched.normal_since.saturating_add(1);
+                0
+            }
+        };
+        if !late {
+            watched.newest = Some(reading.taken_at);
+        }
+        let finding = finding?;
         // A late reading says nothing of what was normal in between.
         let normal_before = if late { 0 } else { std::mem::take(&mut watched.normal_since) };
-        self.reported(run_length).then(|| Anomaly { run_length, normal_before, ..anomaly(reading, &verdict) })
+        let reported = self.reported(run_length);
+        reported.then(|| Anomaly { run_length, normal_before, ..anomaly(reading, &verdict, finding) })
     }
 
     fn reported(&self, run_length: u32) -> bool {
@@ -138,14 +257,62 @@ impl AnomalyDetection {
     }
 }
 
-/// The sensor's place in `state`. One look-up; cloning an id counts a reference, it allocates nothing.
-fn watched<'a>(state: &'a mut State, sensor: &SensorId) -> &'a mut Watched {
-    state.sensors.entry(sensor.clone()).or_insert_with(|| Watched {
-        detector: Detector::new(seed(sensor)),
-        newest: None,
-        late_run: 0,
-        normal_since: 0,
-    })
+/// What is abnormal about a reading, if anything is: the largest score counts.
+fn finding(verdict: &Verdict, limit: Option<f64>, together: Option<Together>) -> Option<Finding> {
+    let own = if verdict.anomalous { verdict.score } else { 0.0 };
+    let joint = together.as_ref().map_or(0.0, |together| together.score);
+    let is_ready = matches!(verdict.readiness, stream::Readiness::Ready);
+    let novelty = if is_ready { verdict.novelty } else { 0.0 };
+    let limit = limit.unwrap_or(0.0);
+    let mut best = (own, STREAM);
+    for candidate in [(novelty, NOVELTY), (joint, JOINT), (limit, LIMIT)] {
+        if best.0 < candidate.0 {
+            best = candidate;
+        }
+    }
+    let (score, detector) = best;
+    (1.0 <= score).then_some(Finding { score, detector, together: together.filter(|_| detector == JOINT) })
+}
+
+impl Limits {
+    /// 1 at the limit that `value` has reached, more beyond it; `None` between the limits.
+    fn score(&self, value: f64) -> Option<f64> {
+        let beyond = |limit: f64, excess: f64| {
+            let scale = match (self.low, self.high) {
+                (Some(low), Some(high)) => 0.5 * (high - low),
+                _ => limit.abs().max(1.0),
+            };
+            (0.0 <= excess).then_some((1.0 + excess / scale).min(SCORE_MAX))
+        };
+        let above = self.high.and_then(|high| beyond(high, value - high));
+        above.or_else(|| self.low.and_then(|low| beyond(low, low - value)))
+    }
+}
+
+/// Beyond this, all is equally impossible.
+const SCORE_MAX: f64 = 1_000.0;
+
+/// What was normal before a repair is so no more.
+fn renew(state: &mut State, verified: &Verified) {
+    for sensor in &verified.sensors {
+        let watched = watched(&mut state.sensors, sensor);
+        *watched = Watched { renewed_at: Some(verified.since), ..Watched::new(sensor) };
+    }
+    if let Some(machine) = state.assets.get_mut(&verified.asset) {
+        machine.renew();
+    }
+}
+
+/// The sensor's place. One look-up; cloning an id counts a reference, it allocates nothing.
+fn watched<'a>(sensors: &'a mut HashMap<SensorId, Watched>, sensor: &SensorId) -> &'a mut Watched {
+    sensors.entry(sensor.clone()).or_insert_with(|| Watched::new(sensor))
+}
+
+impl Watched {
+    fn new(sensor: &SensorId) -> Self {
+        let detector = Detector::new(seed(sensor));
+        Self { detector, newest: None, run: 0, late_run: 0, normal_since: 0, renewed_at: None }
+    }
 }
 
 /// Chance that is the sensor's own and the same in every replay.
@@ -154,15 +321,25 @@ fn seed(sensor: &SensorId) -> u64 {
     u64::from_le_bytes(digest[..8].try_into().expect("a SHA-256 digest has 32 bytes"))
 }
 
-fn anomaly(reading: &Reading, verdict: &Verdict) -> Anomaly {
+fn anomaly(reading: &Reading, verdict: &Verdict, finding: Finding) -> Anomaly {
     let mut attribution: Vec<Attribution> = verdict
         .attribution
         .iter()
         .filter(|(_, score)| 0.0 < *score)
         .map(|(of, score)| Attribution { aspect: aspect(*of), score: *score })
         .collect();
+    let aspect = match finding.detector {
+        STREAM => aspect(verdict.aspect),
+        NOVELTY => Aspect::Pattern,
+        _ => Aspect::Level,
+    };
+    if finding.detector != STREAM {
+        attribution.retain(|own| own.aspect != aspect);
+        attribution.push(Attribution { aspect, score: finding.score });
+    }
     attribution.sort_by(|one, other| other.score.total_cmp(&one.score));
-    let (low, high) = verdict.expected;
+    let (expected, shares) =
+        finding.together.map_or((verdict.expected, Vec::new()), |found| (found.expected, found.shares));
     Anomaly {
         sensor: reading.sensor.id.clone(),
         asset: reading.sensor.asset.clone(),
@@ -171,13 +348,14 @@ fn anomaly(reading: &Reading, verdict: &Verdict) -> Anomaly {
         taken_at: reading.taken_at,
         value: reading.value,
         quality: reading.quality,
-        score: verdict.score,
-        expected: Range { low, high },
-        aspect: aspect(verdict.aspect),
+        score: finding.score,
+        expected: Range { low: expected.0, high: expected.1 },
+        aspect,
         attribution,
-        run_length: verdict.run_length,
+        run_length: 0,
         normal_before: 0,
-        detector: DETECTOR.to_owned(),
+        detector: finding.detector.to_owned(),
+        shares,
     }
 }
 
@@ -342,6 +520,113 @@ mod tests {
         // then the new level is normal and the old one is not.
         assert_eq!(bench.feed_readings(&sensor, &calm(80.0, 2_000..2_200)).await, []);
         assert_eq!(bench.feed_readings(&sensor, &[(minute(2_200), 50.0)]).await.len(), 1);
+    }
+
+    fn opened(case: CaseId) -> Event {
+        Event::CaseOpened(Opened {
+            case,
+            asset: AssetId::from("pump-1"),
+            failure_mode: domain::case::FailureMode::abnormal(SensorType::Temperature),
+            sensor: SensorId::from("fault"),
+            priority: domain::case::Priority::High,
+            first_evidence_at: minute(0),
+            last_evidence_at: minute(0),
+            reason: "a test".to_owned(),
+            evidence: vec![domain::EventId(Uuid::from_u128(7))],
+            recurrence_of: None,
+            detector: None,
+            sensor_type: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_step_that_lasts_thirty_days_is_abnormal_on_the_last_one_and_a_repair_makes_it_normal() {
+        // Given a sensor around 50, read every half hour, that steps to 80 and whose case opens,
+        let mut bench = bench();
+        let sensor = sensor("fault");
+        let half_hours = |level: f64, range: std::ops::Range<i64>| -> Vec<(Timestamp, f64)> {
+            range.map(|at| (minute(30 * at), hum(level, at))).collect()
+        };
+        assert_eq!(bench.feed_readings(&sensor, &half_hours(50.0, 0..1_000)).await, []);
+        bench.feed_readings(&sensor, &half_hours(80.0, 1_000..1_048)).await;
+        let case = CaseId(Uuid::from_u128(1));
+        bench.feed(opened(case)).await;
+        // when it stays there for thirty days,
+        bench.feed_readings(&sensor, &half_hours(80.0, 1_048..2_392)).await;
+        let last_day = anomalies(bench.feed_readings(&sensor, &half_hours(80.0, 2_392..2_440)).await);
+        // then the last day is as abnormal as the first,
+        assert!(4 <= last_day.len(), "{} of 48 readings, one in ten is reported", last_day.len());
+        // and after a verified repair the level it has then is normal, once the detector has warmed up,
+        let since = minute(30 * 2_440);
+        bench
+            .feed(Event::RepairVerified(Verified {
+                work_order: domain::WorkOrderId(Uuid::from_u128(2)),
+                case: Some(case),
+                asset: AssetId::from("pump-1"),
+                sensors: vec![sensor.id.clone()],
+                since,
+                by: "a test".to_owned(),
+                reason: None,
+            }))
+            .await;
+        let closed =
+            domain::case::Closed { case, resolution: domain::case::Resolution::Repaired, reason: "a test".to_owned() };
+        bench.feed(Event::CaseClosed(closed)).await;
+        let warm_up = i64::from(settings().stream.warm_up_readings);
+        assert_eq!(bench.feed_readings(&sensor, &half_hours(65.0, 2_440..2_440 + warm_up + 500)).await, []);
+        // and the old one is not.
+        let at = 2_440 + warm_up + 500;
+        assert_eq!(bench.feed_readings(&sensor, &half_hours(50.0, at..at + 1)).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_learnt_while_a_case_is_open_or_the_asset_in_maintenance() {
+        let began = Event::AssetMaintenanceBegan(MaintenanceBegan {
+            asset: AssetId::from("pump-1"),
+            by: "a test".to_owned(),
+            reason: "oil".to_owned(),
+            until: None,
+            work_order: None,
+        });
+        for event in [opened(CaseId(Uuid::from_u128(1))), began] {
+            // Given a new sensor on such an asset,
+            let agent = AnomalyDetection::start(settings(), ()).expect("the defaults make sense");
+            let mut state = State::default();
+            let asset = AssetId::from("pump-1");
+            match AnomalyDetection::accept(&event).expect("the agent hears it") {
+                Message::Opened(case, asset) => state.assets.entry(asset).or_default().open(case),
+                Message::Began(asset) => state.assets.entry(asset).or_default().set_maintenance(true),
+                other => panic!("heard {other:?}"),
+            }
+            // when it sends, then it has nothing to measure a jump against however many readings there were.
+            let judge = |state: &mut State, at: i64, value: f64| {
+                agent.judge(state, &reading(&sensor("new"), minute(at), value))
+            };
+            for at in 0..500 {
+                assert_eq!(judge(&mut state, at, hum(50.0, at)), None);
+            }
+            assert_eq!(judge(&mut state, 500, 1e6), None);
+            assert!(state.assets[&asset].is_frozen());
+        }
+    }
+
+    fn reading(sensor: &Arc<Sensor>, taken_at: Timestamp, value: f64) -> Reading {
+        let sensor = Arc::clone(sensor);
+        Reading { no: domain::ReadingNo(1), sensor, value, quality: 1.0, taken_at, received_at: taken_at }
+    }
+
+    #[tokio::test]
+    async fn a_declared_limit_alarms_from_the_first_reading_on() {
+        let mut bench = bench();
+        let limited = Sensor { limit_high: Some(90.0), ..Sensor::clone(&sensor("limited")) };
+        let sensor = Arc::new(limited.clone());
+        let declared = Declared { sensor: limited, failure_mode: None };
+        bench.feed(Event::SensorDeclared { sensor: declared, by: "a test".to_owned() }).await;
+        let readings = [(minute(0), 89.9), (minute(1), 90.0), (minute(2), 99.0)];
+        let said = anomalies(bench.feed_readings(&sensor, &readings).await);
+        let scores: Vec<_> =
+            said.iter().map(|anomaly| (anomaly.value, anomaly.score, anomaly.detector.as_str())).collect();
+        assert_eq!(scores, [(90.0, 1.0, LIMIT), (99.0, 1.1, LIMIT)]);
     }
 
     #[tokio::test]

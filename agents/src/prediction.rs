@@ -478,6 +478,7 @@ mod tests {
                 run_length: 1,
                 normal_before: 0,
                 detector: "stream/1".to_owned(),
+                shares: Vec::new(),
             },
             verdict: Verdict::CredibleAnomaly,
             confidence: 0.95,

@@ -148,6 +148,7 @@ pub(crate) fn anomaly(at: i64, asset: &str) -> Anomaly {
         run_length: 3,
         normal_before: 0,
         detector: "stream 1".to_owned(),
+        shares: Vec::new(),
     }
 }
 

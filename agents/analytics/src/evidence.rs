@@ -76,6 +76,7 @@ mod tests {
             aspect: Aspect::Level,
             attribution: [(Aspect::Level, score); 6],
             run_length: 1,
+            novelty: 0.0,
             anomalous: 1.0 <= score,
             readiness: Readiness::Ready,
         }

@@ -1,13 +1,14 @@
 //! The one-pass detector that runs on every reading of every sensor.
 //!
 //! Measures each reading in ten ways (four running means, two rates, noise, repeats, shape, rhythm) and judges each
-//! measure against its own clean history by one rule, so one threshold serves all sensors and units. Keeps under 4 KB
-//! a sensor, learns from the first reading on, and learns nothing while a sensor is abnormal: a lasting fault stays
+//! measure against its own clean history by one rule, so one threshold serves all sensors and units. Keeps under
+//! 16 KB a sensor, learns from the first reading on, and learns nothing while a sensor is abnormal: a lasting fault stays
 //! one, until [`Detector::adopt`] says that it is the new normal. Does not decide what deserves a case: see
 //! [`crate::evidence`].
 
 mod baseline;
 mod gauge;
+mod novelty;
 mod pattern;
 mod recent;
 mod season;
@@ -15,6 +16,7 @@ mod season;
 pub use baseline::Baseline;
 
 use gauge::{Gauge, Limits};
+use novelty::Novelty;
 use pattern::Pattern;
 use recent::{Measures, NOISE_SPAN, Recent, SPANS, share};
 use season::{Forecast, Season};
@@ -44,8 +46,6 @@ pub struct Settings {
     /// Distance from the mean at which the score is 1, as a multiple of the largest seen while all was well. At 1 each
     /// new record is an anomaly; higher is quieter on sensors that spike.
     pub record_margin: f64,
-    /// Readings of a quality below this are scored, but nothing is learnt from them. 0..=1.
-    pub quality_min: f64,
     /// Normal readings in a row before learning goes on after an anomalous one. Higher keeps more of a fault's ends out
     /// of the clean history.
     pub hold_readings: u32,
@@ -108,6 +108,9 @@ pub struct Verdict {
     pub attribution: Attributions,
     /// Anomalous readings in a row, this one included.
     pub run_length: u32,
+    /// 1 or more at the first sight of a stretch that is unlike all that is remembered, by a margin; once for each
+    /// change, where the score stays up for as long as it lasts. No part of the score.
+    pub novelty: f64,
     /// Whether the score reaches 1 and there is history enough.
     pub anomalous: bool,
     /// Whether there is history enough.
@@ -137,6 +140,7 @@ pub struct Detector {
     spread: Gauge,
     repeats: Repeats,
     pattern: Pattern,
+    novelty: Novelty,
     /// Running mean of the forest's score, and its gauge.
     oddity: f64,
     odd: Gauge,
@@ -160,6 +164,7 @@ impl Detector {
             spread: Gauge::default(),
             repeats: Repeats::default(),
             pattern: Pattern::new(seed),
+            novelty: Novelty::default(),
             oddity: 0.0,
             odd: Gauge::default(),
             season: Season::default(),
@@ -177,11 +182,11 @@ impl Detector {
         }
     }
 
-    /// Judges one reading and learns from it if it is normal.
+    /// Judges one reading, and learns from it if it is normal and `learn` allows it.
     ///
     /// `at` is the source time in seconds since the epoch; a reading that is not newer than the last one is judged by
-    /// its level alone and changes nothing. `value` is finite, in the unit of the sensor; `quality` is in 0..=1.
-    pub fn observe(&mut self, settings: &Settings, at: f64, value: f64, quality: f64) -> Verdict {
+    /// its level alone and changes nothing. `value` is finite, in the unit of the sensor.
+    pub fn observe(&mut self, settings: &Settings, at: f64, value: f64, learn: bool) -> Verdict {
         if self.limits_stale {
             self.refresh_limits(settings);
         }
@@ -205,6 +210,9 @@ impl Detector {
         self.score(settings, &measures, season.and(residual), &mut scores);
         self.n = self.n.saturating_add(1);
         let mut verdict = self.verdict(settings, scores, season);
+        if learn {
+            verdict.novelty = self.novelty.take(value);
+        }
         if verdict.anomalous {
             self.run_length = self.run_length.saturating_add(1);
             self.quiet = 0;
@@ -213,7 +221,7 @@ impl Detector {
             self.quiet = self.quiet.saturating_add(1);
         }
         verdict.run_length = self.run_length;
-        if settings.hold_readings <= self.quiet && !verdict.anomalous && settings.quality_min <= quality {
+        if settings.hold_readings <= self.quiet && !verdict.anomalous && learn {
             self.learn(settings, at, &measures, odd, residual);
         }
         verdict
@@ -311,6 +319,7 @@ impl Detector {
             aspect: worst.0,
             attribution: scores,
             run_length: self.run_length,
+            novelty: 0.0,
             anomalous: readiness == Readiness::Ready && 1.0 <= worst.1,
             readiness,
         }
@@ -357,7 +366,7 @@ mod tests {
     use std::f64::consts::TAU;
 
     const SETTINGS: Settings =
-        Settings { warm_up_readings: 200, tail_sigmas: 4.0, record_margin: 1.5, quality_min: 0.5, hold_readings: 16 };
+        Settings { warm_up_readings: 200, tail_sigmas: 4.0, record_margin: 1.5, hold_readings: 16 };
     const EVIDENCE: evidence::Settings =
         evidence::Settings { weight_min: 8.0, score_max: 2.0, delay_seconds: 60.0, burst_readings: 60 };
     /// Midnight of a Monday.
@@ -396,7 +405,7 @@ mod tests {
                 .map(|idx| {
                     let at = MONDAY + self.interval * f64::from(idx);
                     let value = value(at, 50.0 + 2.0 * noise(&mut self.chance));
-                    let verdict = self.detector.observe(&SETTINGS, at, value, 1.0);
+                    let verdict = self.detector.observe(&SETTINGS, at, value, true);
                     (self.confirmation.observe(&EVIDENCE, at, &verdict), verdict)
                 })
                 .collect()
@@ -520,17 +529,17 @@ mod tests {
         let mut bench = Bench::new(5);
         bench.feed(500, |_, value| value);
         let before = postcard::to_stdvec(&bench.detector).unwrap();
-        let verdict = bench.detector.observe(&SETTINGS, MONDAY + 60.0, 500.0, 1.0);
+        let verdict = bench.detector.observe(&SETTINGS, MONDAY + 60.0, 500.0, true);
         assert!(verdict.anomalous && verdict.aspect == Aspect::Level);
         assert_eq!(postcard::to_stdvec(&bench.detector).unwrap(), before);
     }
 
     #[test]
-    fn nothing_is_learnt_from_readings_of_poor_quality() {
+    fn nothing_is_learnt_when_it_is_not_allowed() {
         let mut bench = Bench::new(6);
         bench.feed(500, |_, value| value);
         let before = bench.detector.level.clone();
-        bench.detector.observe(&SETTINGS, MONDAY + 60.0 * 500.0, 51.0, 0.4);
+        bench.detector.observe(&SETTINGS, MONDAY + 60.0 * 500.0, 51.0, false);
         assert_eq!(bench.detector.level, before);
     }
 
@@ -539,7 +548,7 @@ mod tests {
         let mut bench = Bench { interval: 600.0, ..Bench::new(7) };
         bench.feed(3_000, |_, value| value);
         let bytes = postcard::to_stdvec(&bench.detector).unwrap();
-        assert!(bytes.len() < 4_096, "{} bytes", bytes.len());
+        assert!(bytes.len() < 8_192, "{} bytes", bytes.len());
         let mut restored =
             Bench { detector: postcard::from_bytes(&bytes).unwrap(), chance: bench.chance.clone(), ..bench };
         let mut bench = Bench { detector: bench.detector, chance: bench.chance, ..restored };
@@ -551,7 +560,7 @@ mod tests {
         for values in [[0.0, 0.0], [1e300, -1e300], [5.0, 5.0], [1e-300, 2e-300]] {
             let mut detector = Detector::new(8);
             for idx in 0..1_000u32 {
-                let verdict = detector.observe(&SETTINGS, f64::from(idx), values[(idx % 2) as usize], 1.0);
+                let verdict = detector.observe(&SETTINGS, f64::from(idx), values[(idx % 2) as usize], true);
                 assert!(
                     verdict.score.is_finite() && verdict.expected.0 <= verdict.expected.1,
                     "{values:?} {verdict:?}"
@@ -564,8 +573,7 @@ mod tests {
 
     #[test]
     fn settings_are_complete_and_unknown_keys_refused() {
-        let keys =
-            "warm_up_readings = 200\ntail_sigmas = 4.0\nrecord_margin = 1.5\nquality_min = 0.5\nhold_readings = 16\n";
+        let keys = "warm_up_readings = 200\ntail_sigmas = 4.0\nrecord_margin = 1.5\nhold_readings = 16\n";
         assert_eq!(toml::from_str::<Settings>(keys).unwrap(), SETTINGS);
         assert!(toml::from_str::<Settings>(&format!("{keys}windw = 3\n")).unwrap_err().to_string().contains("windw"));
     }

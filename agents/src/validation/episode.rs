@@ -131,6 +131,7 @@ fn verdict(score: f64) -> stream::Verdict {
         aspect: Level,
         attribution: [Level, Rate, Spread, Stuck, Pattern, Season].map(|aspect| (aspect, 0.0)),
         run_length: 0,
+        novelty: 0.0,
         anomalous: 1.0 <= score,
         readiness: Readiness::Ready,
     }

@@ -56,6 +56,15 @@ pub struct Attribution {
     pub score: f64,
 }
 
+/// One sensor's share when the sensors of an asset are judged together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Share {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// How far it is out; 1.0 is the farthest that it was while all was well.
+    pub share: f64,
+}
+
 /// One anomalous reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Anomaly {
@@ -87,6 +96,9 @@ pub struct Anomaly {
     pub normal_before: u32,
     /// Name and version of the detector.
     pub detector: String,
+    /// When the sensors of the asset were judged together: how far each is out, largest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
 }
 
 /// What validation makes of an anomaly. The names are the old contract's.

@@ -12,8 +12,7 @@ const WILD: f64 = 3.0;
 const LOW: f64 = 0.05;
 const HIGH: f64 = 0.95;
 /// Settings of the fit; a detector that adopts the baseline applies its own.
-const FIT: Settings =
-    Settings { warm_up_readings: u32::MAX, tail_sigmas: 4.0, record_margin: 1.5, quality_min: 0.0, hold_readings: 0 };
+const FIT: Settings = Settings { warm_up_readings: u32::MAX, tail_sigmas: 4.0, record_margin: 1.5, hold_readings: 0 };
 
 /// Level, scale, rhythm and statistics of a sensor over a stretch of clean history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +41,7 @@ impl Baseline {
         let far = WILD * (range.1 - range.0);
         let mut learnt = Detector::new(points.len() as u64);
         for (at, value) in points.iter().filter(|point| range.0 - far <= point.1 && point.1 <= range.1 + far) {
-            learnt.observe(&FIT, *at, *value, 1.0);
+            learnt.observe(&FIT, *at, *value, true);
         }
         let residuals: Vec<f64> = points
             .iter()

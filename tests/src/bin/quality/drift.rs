@@ -15,9 +15,12 @@ const TRIALS: usize = 400;
 /// Three standard errors of a share near one half from so many trials.
 const CHANCE: f64 = 0.075;
 
+/// Its name, what it makes of a value (with a chance of 0 to 1), and the published shares.
+type Change = (&'static str, fn(f64, f64) -> f64, [f64; 3]);
+
 /// What is done to the recent sample, and what Kolmogorov–Smirnov at 5 %, PSI above 0.1 and Wasserstein above a tenth of
 /// a standard deviation were found to call drift.
-const CHANGES: [(&str, fn(f64, f64) -> f64, [f64; 3]); 5] = [
+const CHANGES: [Change; 5] = [
     ("none", |value, _| value, [0.033, 0.0, 0.030]),
     ("mean + 0.1 sd", |value, _| value + 0.1, [0.475, 0.0, 0.552]),
     ("mean + 0.2 sd", |value, _| value + 0.2, [0.963, 0.010, 0.990]),

@@ -3,6 +3,7 @@
 //! Every module runs the functions and the settings that a node runs, prints its figures beside the published ones,
 //! and notes what falls short. Data come from a folder that is told; none belong to the product.
 
+mod drift;
 mod nab;
 mod report;
 mod skab;
@@ -39,6 +40,8 @@ enum Part {
     Skab,
     /// The detector of an asset on the Tennessee Eastman process.
     Tep,
+    /// The comparison of two samples.
+    Drift,
     /// A whole node: real histories through HTTP, and the cases that come of them.
     Spine,
 }
@@ -56,6 +59,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Part::Nab => nab::run(&data, scores.as_deref(), &mut report)?,
             Part::Skab => skab::run(&data, &mut report)?,
             Part::Tep => tep::run(&data, &mut report)?,
+            Part::Drift => drift::run(&mut report)?,
             Part::Spine => spine::run(&data, &mut report).await?,
         }
     }

@@ -1,6 +1,7 @@
 //! The detector of single sensors on the Numenta Anomaly Benchmark: one pass, no look-ahead, one threshold.
 //!
-//! A series is read from its first row to its last by a detector that knows nothing of it beforehand, with the
+//! What is scored is the detector's novelty, which speaks at the onset of a change and only then, as the benchmark wants
+//! it. A series is read from its first row to its last by a detector that knows nothing of it beforehand, with the
 //! settings of the product. The published figures sweep for the best threshold on the series that are scored; what a
 //! threshold found on some categories is worth on another one is shown beside it.
 
@@ -42,8 +43,11 @@ pub(crate) fn run(data: &Path, out: Option<&Path>, report: &mut Report) -> anyho
     for series in &series {
         let mut detector = Detector::new(0);
         let began = Instant::now();
-        let marks: Vec<f64> =
-            series.rows.iter().map(|(at, value)| detector.observe(&settings.stream, *at, *value, 1.0).score).collect();
+        let marks: Vec<f64> = series
+            .rows
+            .iter()
+            .map(|(at, value)| detector.observe(&settings.stream, *at, *value, true).novelty)
+            .collect();
         took += began.elapsed();
         if let Some(out) = out {
             write(out, &folder, &series.name, &marks)?;
