@@ -14,6 +14,7 @@ use domain::model::{Comparison, Trained, TrainingFailed, TrainingRequested};
 use domain::reading::Reading;
 use domain::{AssetId, Event, ModelId, SensorId, Timestamp};
 use jiff::SignedDuration;
+use persistence::page::Start;
 use persistence::{History, cases, models, readings};
 use runtime::{Agent, Ctx, Effects, Failure};
 use serde::Deserialize;
@@ -145,7 +146,7 @@ impl Trainer {
     /// When the asset was faulty, as far as its newest cases tell.
     async fn episodes(&self, asset: &AssetId) -> Result<Result<Vec<(Timestamp, Timestamp)>, Impossible>, Failure> {
         let filter = cases::Filter { asset: Some(asset.clone()), ..cases::Filter::default() };
-        let cases = cases::list(&self.history, &filter, None, CASES_MAX).await?.cases;
+        let cases = cases::list(&self.history, &filter, &Start::default(), CASES_MAX).await?.rows;
         if let Some(open) = cases.iter().find(|case| case.closed_at.is_none()) {
             return Ok(Err(Impossible(format!(
                 "case {} of asset {asset} is open: a fault is not to be learnt",

@@ -27,6 +27,10 @@ pub(crate) enum ApiError {
     Timeout(String),
     /// What is stored speaks against it.
     Conflict(String),
+    /// What the caller knows is no longer so.
+    PreconditionFailed,
+    /// The same request is under way.
+    UnderWay,
     /// The body is larger than the route takes.
     TooLarge {
         /// Largest body, in bytes.
@@ -78,7 +82,8 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::UnderWay => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) | Self::InvalidItems { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,6 +97,7 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { allow } => vec![("allow", allow.clone())],
             Self::Unavailable { retry_after_seconds, .. } => vec![("retry-after", retry_after_seconds.to_string())],
+            Self::UnderWay => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
             _ => Vec::new(),
         }
     }
@@ -121,6 +127,8 @@ impl ApiError {
             | Self::InvalidItems { detail, .. }
             | Self::Unavailable { detail, .. }
             | Self::GatewayTimeout(detail) => detail,
+            Self::PreconditionFailed => "It has changed since: If-Match names another state".to_owned(),
+            Self::UnderWay => "A request with the same Idempotency-Key is under way; try again".to_owned(),
             Self::MethodNotAllowed { .. } => "Method Not Allowed".to_owned(),
             Self::TooLarge { bytes_max } => format!("Request body is larger than {bytes_max} bytes"),
             Self::Internal => "Internal Server Error".to_owned(),

@@ -2,7 +2,8 @@
 
 use crate::access::Access;
 use crate::api_error::ApiError;
-use crate::routes::docs;
+use crate::request::UnderWay;
+use crate::routes::{Streams, docs};
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};
 use domain::{CorrelationId, Event, EventId, Timestamp};
@@ -52,6 +53,10 @@ pub(crate) struct Limits {
     pub(crate) page_size_max: usize,
     /// Hours for which a case can be put aside.
     pub(crate) shelf_hours_max: i64,
+    /// Open streams of events.
+    pub(crate) streams_max: usize,
+    /// Those of one caller.
+    pub(crate) streams_per_key_max: usize,
 }
 
 impl Limits {
@@ -107,6 +112,10 @@ pub(crate) struct Parts {
     /// Readings after which a sensor's detector knows what is normal.
     pub(crate) warm_up_readings: u64,
     pub(crate) docs: docs::Settings,
+    /// Room for open streams of events.
+    pub(crate) streams: Streams,
+    /// Keys of requests that are being carried out.
+    pub(crate) under_way: UnderWay,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,
     /// Work that goes on after its request was answered. It should end soon after `stopping`.

@@ -8,6 +8,7 @@ mod logging;
 mod output;
 mod replay;
 mod serve;
+mod smoke;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Config, ConfigError};
@@ -70,6 +71,8 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Take over a plant file: assets, sensors, limits, technicians, shifts.
     Import(import::Args),
+    /// Ask a running node for everything once, and tell what works.
+    Smoke(smoke::Args),
     /// Make, list and take back API keys, while no node runs on the folder.
     Keys(keys::Args),
 }
@@ -140,6 +143,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Replay(args) => replay::run(args).await,
             Command::DeadLetters(args) => dead_letters::run(args).await,
             Command::Import(args) => import::run(args, &config).await,
+            Command::Smoke(args) => smoke::run(args).await,
             Command::Keys(args) => keys::run(args, &config).await,
         }
     });

@@ -18,5 +18,6 @@ mod reply;
 mod request;
 pub mod routes;
 mod server;
+mod trace_context;
 
 pub use node::Node;

@@ -2,6 +2,7 @@
 
 use crate::access::{self, Access};
 use crate::app::{App, Limits, Parts};
+use crate::request::UnderWay;
 use crate::{crew, routes, server};
 use anyhow::Context as _;
 use config::Config;
@@ -88,10 +89,12 @@ impl Node {
             intake,
             metrics,
             redis,
+            streams: routes::Streams::new(limits.streams_max, limits.streams_per_key_max),
             limits,
             demo,
             warm_up_readings: config.section("agents.anomaly_detection.stream.warm_up_readings")?,
             docs,
+            under_way: UnderWay::default(),
             body_timeout: Duration::from_secs_f64(settings.body_read_timeout_seconds),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

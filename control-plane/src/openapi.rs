@@ -51,6 +51,26 @@ pub(crate) fn document() -> Value {
     })
 }
 
+/// The members of a row of the list that `route` answers with, by name; none if it is no list.
+pub(crate) fn row_members(route: &Route) -> Vec<String> {
+    fn members(schema: &Value, definitions: &Map<String, Value>, found: &mut Vec<String>) {
+        let referred = schema["$ref"].as_str().and_then(|path| definitions.get(path.rsplit('/').next()?));
+        if let Some(referred) = referred {
+            members(referred, definitions, found);
+        }
+        found.extend(schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned());
+        for of in ["allOf", "anyOf", "oneOf"] {
+            schema[of].as_array().into_iter().flatten().for_each(|schema| members(schema, definitions, found));
+        }
+    }
+    let Some(rows) = route.answer.rows else { return Vec::new() };
+    let mut schemas = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let row = rows(&mut schemas).to_value();
+    let mut found = Vec::new();
+    members(&row, &schemas.take_definitions(true), &mut found);
+    found
+}
+
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let mut operation = json!({
         "operationId": operation_id(route),
@@ -107,6 +127,12 @@ fn parameters(route: &Route) -> Value {
     if route.method == "POST" {
         in_header.push(header("IdempotencyKey"));
     }
+    if route.is_tagged() {
+        in_header.push(header("IfNoneMatch"));
+    }
+    if route.errors.contains(&412) {
+        in_header.push(header("IfMatch"));
+    }
     in_path.chain(in_query).chain(in_header).collect()
 }
 
@@ -119,6 +145,16 @@ fn headers_in() -> Value {
             json!({ "type": "string", "maxLength": 255 }),
         ),
         "TraceParent": header("traceparent", "W3C Trace Context", json!({ "type": "string" })),
+        "IfNoneMatch": header(
+            "If-None-Match",
+            "The `ETag` that is known already; if it still holds, the answer is 304",
+            json!({ "type": "string" }),
+        ),
+        "IfMatch": header(
+            "If-Match",
+            "The `ETag` that the change rests on; if it no longer holds, the answer is 412",
+            json!({ "type": "string" }),
+        ),
         "IdempotencyKey": header(
             "Idempotency-Key",
             "A repeat with the same key and body gets the answer of the first time, and has no effect",
@@ -130,6 +166,7 @@ fn headers_in() -> Value {
 fn headers_out() -> Value {
     json!({
         "RequestId": { "description": "Names the request", "schema": { "type": "string" } },
+        "ETag": { "description": "Names what the answer says", "schema": { "type": "string" } },
         "Link": { "description": "The next page, as RFC 8288 writes it", "schema": { "type": "string" } },
         "RetryAfter": { "description": "Seconds", "schema": { "type": "integer", "minimum": 0 } },
     })
@@ -234,6 +271,10 @@ fn responses(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         }
         responses.insert(answer.status.to_string(), response);
     }
+    if route.is_tagged() {
+        responses[&route.answer.status.to_string()]["headers"]["ETag"] = json!({ "$ref": "#/components/headers/ETag" });
+        responses.insert("304".to_owned(), json!({ "description": reason(304) }));
+    }
     for status in route.error_statuses() {
         responses.insert(status.to_string(), error(status));
     }
@@ -244,7 +285,7 @@ fn response(answer: &Answer, schemas: &mut SchemaGenerator) -> Value {
     let schema = answer.schema.map(|schema| schema(schemas).to_value());
     let mut content = json!({ answer.media: schema.map_or_else(|| json!({}), |schema| json!({ "schema": schema })) });
     let mut headers = json!({ "X-Request-ID": { "$ref": "#/components/headers/RequestId" } });
-    if answer.list {
+    if answer.rows.is_some() {
         content["text/csv"] = json!({ "schema": { "type": "string" } });
         headers["Link"] = json!({ "$ref": "#/components/headers/Link" });
     }

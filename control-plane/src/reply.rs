@@ -2,19 +2,54 @@
 
 use crate::api_error::ApiError;
 use bytes::Bytes;
-use serde::Serialize;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use http_body_util::{BodyExt as _, Either, StreamBody};
+use hyper::body::{Body, Frame};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 use warp::Reply as _;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode, header};
 use warp::reply::Response;
 
 const JSON: &str = "application/json";
+/// Bodies below this are not worth packing.
+const PACKED_BYTES_MIN: usize = 1_024;
 
 /// What a handler answers.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    body: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Bytes),
+    /// One after the other, as they are made.
+    Parts(Parts),
+}
+
+/// Parts of a body, in order.
+pub(crate) type Parts = mpsc::Receiver<Result<Bytes, Broken>>;
+
+/// The rest of a body cannot be had; the reason has been logged.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the rest of the body cannot be had")]
+pub(crate) struct Broken;
+
+/// An answer as it is kept for a repeat of its request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Reply {
@@ -32,7 +67,12 @@ impl Reply {
     /// 200 with `body` of that media type.
     pub(crate) fn new(content_type: &'static str, body: Bytes) -> Self {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Self { status: StatusCode::OK, headers, body }
+        Self { status: StatusCode::OK, headers, body: Content::Whole(body) }
+    }
+
+    /// 200 with a body of that media type that is sent as its parts are made.
+    pub(crate) fn parts(content_type: &'static str, parts: Parts) -> Self {
+        Self { body: Content::Parts(parts), ..Self::new(content_type, Bytes::new()) }
     }
 
     /// The same with another status.
@@ -63,9 +103,132 @@ impl Reply {
 
     /// The path to go to instead, with status 307.
     pub(crate) fn redirect(location: &str) -> Self {
-        Self { status: StatusCode::TEMPORARY_REDIRECT, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { status: StatusCode::TEMPORARY_REDIRECT, headers: HeaderMap::new(), body: Content::Whole(Bytes::new()) }
             .header("location", location)
     }
+
+    /// The same under the tag of its body; without a body for a client whose `If-None-Match` names that tag.
+    #[must_use]
+    pub(crate) fn tagged(self, request: &HeaderMap) -> Self {
+        let Content::Whole(body) = &self.body else { return self };
+        if self.status != StatusCode::OK {
+            return self;
+        }
+        let tag = tag(body);
+        let known = named(request, header::IF_NONE_MATCH).is_some_and(|names| names.any_is(&tag));
+        let tagged = self.header("etag", &tag);
+        if !known {
+            return tagged;
+        }
+        let mut headers = tagged.headers;
+        headers.remove(header::CONTENT_TYPE);
+        Self { status: StatusCode::NOT_MODIFIED, headers, body: Content::Whole(Bytes::new()) }
+    }
+
+    /// The same, packed if the client can unpack it and it is worth it.
+    #[must_use]
+    pub(crate) fn packed(mut self, request: &HeaderMap) -> Self {
+        let media = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is_text =
+            [&b"application/json"[..], b"text/", b"application/openmetrics"].iter().any(|text| media.starts_with(text));
+        if !is_text || media.starts_with(b"text/event-stream") {
+            return self;
+        }
+        self.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if !accepts_gzip(request) {
+            return self;
+        }
+        self.body = match self.body {
+            Content::Whole(body) if body.len() < PACKED_BYTES_MIN => Content::Whole(body),
+            Content::Whole(body) => match packed(&body) {
+                Ok(packed) => {
+                    self.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    Content::Whole(packed)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a body could not be packed");
+                    Content::Whole(body)
+                }
+            },
+            // Packed part by part when the body is opened.
+            Content::Parts(parts) => {
+                self.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                Content::Parts(parts)
+            }
+        };
+        self
+    }
+
+    /// What a repeat of the request is to get; `None` if it cannot be kept.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let Content::Whole(body) = &self.body else { return None };
+        let text =
+            |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+        Some(Kept {
+            status: self.status.as_u16(),
+            headers: self.headers.iter().map(text).collect::<Option<_>>()?,
+            body: std::str::from_utf8(body).ok()?.to_owned(),
+        })
+    }
+}
+
+impl TryFrom<Kept> for Reply {
+    type Error = ApiError;
+
+    fn try_from(kept: Kept) -> Result<Self, ApiError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in kept.headers {
+            let name: HeaderName = name.parse().map_err(ApiError::internal)?;
+            headers.append(name, value.parse().map_err(ApiError::internal)?);
+        }
+        let status = StatusCode::from_u16(kept.status).map_err(ApiError::internal)?;
+        Ok(Self { status, headers, body: Content::Whole(kept.body.into()) })
+    }
+}
+
+/// The strong tag of a representation, as `ETag` has it.
+pub(crate) fn tag(body: &[u8]) -> String {
+    let digest = Sha256::digest(body);
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
+}
+
+/// The tags that a conditional header names.
+pub(crate) struct Tags<'a>(&'a str);
+
+impl Tags<'_> {
+    /// Whether `tag` is one of them, or any is meant.
+    pub(crate) fn any_is(&self, tag: &str) -> bool {
+        self.0.split(',').map(str::trim).any(|named| named == "*" || named.trim_start_matches("W/") == tag)
+    }
+}
+
+/// The tags in the header `name`, if it is there.
+pub(crate) fn named(headers: &HeaderMap, name: HeaderName) -> Option<Tags<'_>> {
+    Some(Tags(headers.get(name)?.to_str().unwrap_or_default()))
+}
+
+/// Whether `Accept-Encoding` names gzip, or anything, and does not rule it out.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    weight(accepted, "gzip").or_else(|| weight(accepted, "*")).is_some_and(|weight| 0.0 < weight)
+}
+
+/// The weight that a header of preferences gives to `name`; `None` if it does not name it.
+pub(crate) fn weight(preferences: &str, name: &str) -> Option<f32> {
+    preferences.split(',').find_map(|preference| {
+        let mut parts = preference.split(';').map(str::trim);
+        if !parts.next()?.eq_ignore_ascii_case(name) {
+            return None;
+        }
+        Some(parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0))
+    })
+}
+
+fn packed(body: &[u8]) -> io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?.into())
 }
 
 /// The response to the request called `request_id`.
@@ -76,11 +239,126 @@ pub(crate) fn respond(outcome: Result<Reply, ApiError>, request_id: &str) -> Res
         let reply = Reply::json_text(body).status(status);
         headers.into_iter().fold(reply, |reply, (name, value)| reply.header(name, &value))
     });
-    let mut response = HttpResponse::new(reply.body);
+    let (whole, later) = match reply.body {
+        Content::Whole(body) => (body, None),
+        Content::Parts(parts) => (Bytes::new(), Some(Later(Arc::new(Mutex::new(Some(parts)))))),
+    };
+    let mut response = HttpResponse::new(whole);
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response.into_response()
+    let mut response = response.into_response();
+    if let Some(later) = later {
+        response.extensions_mut().insert(later);
+    }
+    response
+}
+
+/// A body's parts on their way around warp, whose own bodies are whole.
+#[derive(Clone)]
+struct Later(Arc<Mutex<Option<Parts>>>);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// `response` with the body that it is sent with.
+pub(crate) fn opened(mut response: Response) -> HttpResponse<impl Body<Data = Bytes, Error = BoxError> + Send> {
+    let later = response.extensions_mut().remove::<Later>();
+    // Nothing panics while it is locked.
+    let parts = later.and_then(|Later(parts)| parts.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let is_packed = response.headers().contains_key(header::CONTENT_ENCODING);
+    response.map(|whole| match parts {
+        None => Either::Left(whole.map_err(BoxError::from)),
+        Some(parts) => {
+            let parts = stream::unfold(parts, async |mut parts| Some((parts.recv().await?, parts)));
+            let parts = parts.map(|part| part.map_err(BoxError::from)).boxed();
+            let parts = if is_packed { packed_parts(parts) } else { parts };
+            Either::Right(StreamBody::new(parts.map(|part| part.map(Frame::data))))
+        }
+    })
+}
+
+/// Each part packed so far that it can be unpacked when it arrives.
+fn packed_parts(parts: BoxStream<'static, Result<Bytes, BoxError>>) -> BoxStream<'static, Result<Bytes, BoxError>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let ends = parts.map(Some).chain(stream::iter([None]));
+    ends.map(move |part| {
+        match part.transpose()? {
+            Some(part) => {
+                encoder.write_all(&part)?;
+                encoder.flush()?;
+            }
+            None => encoder.try_finish()?,
+        }
+        Ok(Bytes::from(std::mem::take(encoder.get_mut())))
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::GzDecoder;
+    use std::io::Read as _;
+
+    fn headers(name: HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).expect("a value"))])
+    }
+
+    fn unpacked(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        GzDecoder::new(bytes).read_to_string(&mut text).expect("gzip");
+        text
+    }
+
+    #[test]
+    fn a_body_is_packed_for_whoever_can_unpack_it() {
+        let text = "[1,2,3]".repeat(1_000);
+        let packed = |accepted: &str| {
+            let reply = Reply::json_text(text.clone()).packed(&headers(header::ACCEPT_ENCODING, accepted));
+            let Content::Whole(body) = reply.body else { panic!("it was whole") };
+            (reply.headers.contains_key(header::CONTENT_ENCODING), body)
+        };
+        let (is_packed, body) = packed("br, gzip;q=0.5");
+        assert!(is_packed && body.len() < text.len() / 10);
+        assert_eq!(unpacked(&body), text);
+        assert!(packed("*").0);
+        for accepted in ["", "br", "gzip;q=0", "gzip;q=0, *"] {
+            assert_eq!(packed(accepted), (false, text.clone().into()), "{accepted}");
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_are_packed_as_one() {
+        let (send, parts) = mpsc::channel(4);
+        for part in ["one,", "two,", "three"] {
+            send.send(Ok(part.into())).await.expect("room");
+        }
+        drop(send);
+        let reply = Reply::parts("text/csv", parts).packed(&headers(header::ACCEPT_ENCODING, "gzip"));
+        let body = opened(respond(Ok(reply), "id")).into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(unpacked(&body), "one,two,three");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_an_error() {
+        let (send, parts) = mpsc::channel(4);
+        send.send(Ok("one".into())).await.expect("room");
+        send.send(Err(Broken)).await.expect("room");
+        drop(send);
+        let body = opened(respond(Ok(Reply::parts("text/csv", parts)), "id")).into_body();
+        assert!(body.collect().await.is_err());
+    }
+
+    #[test]
+    fn a_client_that_has_it_already_gets_no_body() {
+        let reply = Reply::json_text("{}".to_owned()).tagged(&HeaderMap::new());
+        let tag = reply.headers[header::ETAG].to_str().expect("a tag").to_owned();
+        for (known, status) in [(&*tag, 304), ("*", 304), (&*format!("\"x\", W/{tag}"), 304), ("\"x\"", 200)] {
+            let reply = Reply::json_text("{}".to_owned()).tagged(&headers(header::IF_NONE_MATCH, known));
+            assert_eq!(reply.status.as_u16(), status, "{known}");
+            assert!(reply.headers.contains_key(header::ETAG));
+        }
+    }
 }

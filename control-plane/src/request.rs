@@ -2,13 +2,16 @@
 
 mod fields;
 pub(crate) mod lax;
+mod once;
 
 pub(crate) use fields::Fields;
+pub(crate) use once::{UnderWay, once};
 
 use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::routes::{Body, Route};
+use crate::reply;
+use crate::routes::{Body, REQUEST_ID, Route};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -16,8 +19,8 @@ use persistence::unit::Idempotency;
 use runtime::admission::Permit;
 use runtime::intake::Key;
 use runtime::metrics::Limit;
+use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use uuid::Uuid;
 use warp::http::{HeaderMap, header};
@@ -109,21 +112,38 @@ impl Call {
         }
     }
 
+    /// What the events of this request are known by, if it names nothing else: its id where that is a UUID, so that
+    /// they are found by what logs and answers call it.
+    pub(crate) fn correlation(&self) -> CorrelationId {
+        let id = self.headers.get(REQUEST_ID).and_then(|id| Uuid::try_parse_ascii(id.as_bytes()).ok());
+        CorrelationId::new(id.unwrap_or_else(Uuid::new_v4).to_string())
+    }
+
+    /// Whether the caller would rather have `media` than JSON.
+    pub(crate) fn prefers(&self, media: &str) -> bool {
+        let accepted = self.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let wanted = reply::weight(accepted, media).unwrap_or(0.0);
+        reply::weight(accepted, "application/json").unwrap_or(0.0) < wanted
+    }
+
+    /// Holds the caller's `If-Match`, if there is one, against what is there now: the same value as its route tells.
+    #[expect(dead_code, reason = "for routes that change what can be read under one address")]
+    pub(crate) fn if_match(&self, current: &impl Serialize) -> Result<(), ApiError> {
+        let Some(tags) = reply::named(&self.headers, header::IF_MATCH) else { return Ok(()) };
+        let current = serde_json::to_vec(current).map_err(ApiError::internal)?;
+        if tags.any_is(&reply::tag(&current)) { Ok(()) } else { Err(ApiError::PreconditionFailed) }
+    }
+
+    /// The caller's `Idempotency-Key` for the request as a whole.
+    pub(crate) fn promise(&self) -> Result<Option<Key>, ApiError> {
+        self.key(|| once::digest(self))
+    }
+
     /// The caller's promise that a repeat of this request is the same one; `response` is what a repeat gets.
     ///
     /// The query counts as part of the body.
     pub(crate) fn idempotency(&self, response: String, at: Timestamp) -> Result<Option<Idempotency>, ApiError> {
-        let key = self.key(|| {
-            let mut digest = Sha256::new();
-            for (name, value) in &self.query {
-                digest.update(name.as_bytes());
-                digest.update([0]);
-                digest.update(value.as_bytes());
-                digest.update([0]);
-            }
-            digest.update(&self.body);
-            digest.finalize().into()
-        })?;
+        let key = self.promise()?;
         Ok(key.map(|Key { scope, key, body_sha256 }| Idempotency { scope, key, body_sha256, response, at }))
     }
 }

@@ -15,17 +15,20 @@ mod ingest;
 mod lists;
 mod maintenance;
 mod metrics;
+mod pages;
 mod plant;
 mod reports;
 mod root;
 mod route;
 mod sensors;
 mod simulate;
+mod stream;
 mod table;
 mod work_orders;
 
 pub(crate) use ingest::MEMBERS_OF_A_READING;
 pub use route::{Answer, Body, Class, Kind, Param, Presence, Route, SchemaOf, Scope};
+pub(crate) use stream::Streams;
 pub use table::ROUTES;
 
 use crate::api_error::ApiError;
@@ -33,19 +36,23 @@ use crate::app::App;
 use crate::reply::{self, Reply};
 use crate::request::{self, Call, lax};
 use crate::server::Peer;
+use crate::trace_context::TraceContext;
 use futures_util::FutureExt as _;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use table::entry;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, Method};
+use warp::http::{HeaderMap, HeaderValue, Method};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter as _, Rejection};
 
 /// The header that names a request. The server puts one into each request that brings none.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
+
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
 
 /// The pattern under which requests to no route are counted.
 const UNMATCHED: &str = "unmatched";
@@ -63,6 +70,7 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             plant::routes(app),
             reports::routes(app),
             events::routes(app),
+            stream::routes(app),
             agents::routes(app),
             dead_letters::routes(app),
             lists::routes(app),
@@ -102,17 +110,28 @@ where
                 let outcome = AssertUnwindSafe(async {
                     let caller = app.access.check(route.scope, &headers, peer).await?;
                     let (body, permit) = request::read_body(&app, route, &headers, body).await?;
+                    let headers = headers.clone();
                     let call = Call { route, caller, headers, params, query, body, permit };
-                    handler(app.clone(), call).await
+                    request::once(&app, call, handler).await
                 });
                 // The panic itself was logged where it happened.
                 let outcome = outcome.catch_unwind().await.unwrap_or(Err(ApiError::Internal));
-                let response = reply::respond(outcome, &request_id);
+                let outcome = outcome.map(|reply| if route.is_tagged() { reply.tagged(&headers) } else { reply });
+                let outcome = outcome.map(|reply| reply.packed(&headers));
+                let mut response = reply::respond(outcome, &request_id);
+                trace_on(&headers, &mut response);
                 app.metrics.answered(route.pattern, route.method, response.status().as_u16(), started.elapsed());
                 response
             }
         })
         .boxed()
+}
+
+/// Goes on with the caller's trace, or begins one.
+fn trace_on(request: &HeaderMap, response: &mut Response) {
+    let given = request.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+    let step = given.unwrap_or_else(TraceContext::fresh).step();
+    response.headers_mut().insert(TRACEPARENT, HeaderValue::from_str(&step).expect("digits and dashes"));
 }
 
 /// Matches the method and the path of `route` and gives the values of its parameters.

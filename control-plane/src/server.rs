@@ -4,6 +4,7 @@
 
 use crate::app::App;
 use crate::connection::{Busy, Timed};
+use crate::reply;
 use crate::routes::{self, REQUEST_ID};
 use config::ConfigError;
 use dashmap::DashMap;
@@ -188,7 +189,7 @@ impl Server {
             async move {
                 let response = answer(routes, request, peer).await;
                 drop(working);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(reply::opened(response))
             }
         });
         let connection = http1::Builder::new()

@@ -1,6 +1,7 @@
 //! Changes of what is kept in the store beside the log: keys.
 
-use crate::keys;
+use crate::unit::Idempotency;
+use crate::{idempotency, keys};
 use domain::Timestamp;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
@@ -17,6 +18,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Keep the answer of a request for its repeats.
+    KeepAnswer(Idempotency),
 }
 
 /// Carries out `change`.
@@ -28,6 +31,7 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
     match change {
         Change::CreateKey(key) => keys::create(tx, key).await,
         Change::RevokeKey { id, at } => keys::revoke(tx, *id, *at).await,
+        Change::KeepAnswer(answer) => idempotency::keep(tx, answer).await,
     }
 }
 

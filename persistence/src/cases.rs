@@ -8,6 +8,7 @@ pub use trace::{EVIDENCE_MAX, Evidence, STEPS_MAX, Trace, trace};
 pub(crate) use trace::{note, of_event};
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, anomalies, texts};
 use domain::anomaly::Validated;
@@ -20,12 +21,10 @@ use domain::{AssetId, CaseId, CorrelationId, EventId, SensorId, Timestamp};
 use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -259,66 +258,16 @@ pub struct Filter {
     pub shelved: Option<bool>,
 }
 
-/// Where a page ended. Opaque to clients: print it, hand it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    opened_at: i64,
-    id: CaseId,
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}.{}", self.opened_at, self.id.0.simple())
-    }
-}
-
-/// A text that no page ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor of this list")]
-pub struct UnknownCursor;
-
-impl FromStr for Cursor {
-    type Err = UnknownCursor;
-
-    fn from_str(text: &str) -> Result<Self, UnknownCursor> {
-        let (opened_at, id) = text.split_once('.').ok_or(UnknownCursor)?;
-        Ok(Self {
-            opened_at: i64::from_str_radix(opened_at, 16).map_err(|_| UnknownCursor)?,
-            id: id.parse().map_err(|_| UnknownCursor)?,
-        })
-    }
-}
-
-/// Some cases, and where the next ones begin.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page {
-    /// Newest first.
-    pub cases: Vec<Case>,
-    /// Absent when there are no more.
-    pub next: Option<Cursor>,
-}
-
-/// Cases opened before the one that `after` names, newest first; from the newest one without it.
+/// Cases, newest first.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, filter: &Filter, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-    let rows = chosen(filter)
-        .apply_if(after, |rows, after| {
-            let earlier = row::Column::OpenedAt.lt(after.opened_at);
-            let same = row::Column::OpenedAt.eq(after.opened_at).and(row::Column::Id.lt(after.id.to_string()));
-            rows.filter(Condition::any().add(earlier).add(same))
-        })
-        .order_by_desc(row::Column::OpenedAt)
-        .order_by_desc(row::Column::Id)
-        .limit(limit.saturating_add(1) as u64)
-        .all(history.db())
-        .await?;
-    let more = limit < rows.len();
-    let cases = rows.into_iter().take(limit).map(Case::try_from).collect::<Result<Vec<_>, _>>()?;
-    let next = cases.last().filter(|_| more).map(|last| Cursor { opened_at: micros(last.opened_at), id: last.id });
-    Ok(Page { cases, next })
+pub async fn list(history: &History, filter: &Filter, start: &Start, limit: usize) -> Result<Page<Case>, StoreError> {
+    let keys = (row::Column::OpenedAt, row::Column::Id);
+    let rows = page::page(chosen(filter), keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.opened_at, id: row.id.clone() };
+    Page::of(rows, limit, cursor, Case::try_from)
 }
 
 /// How many cases there are.
@@ -703,8 +652,8 @@ mod tests {
         story.tell(3, None, shelved()).await?;
         assert!(story.tell(4, None, shelved()).await.is_err(), "it is there already");
         let filter = Filter { shelved: Some(true), acknowledged: Some(true), ..Filter::default() };
-        let page = list(&story.history, &filter, None, 10).await?;
-        let [known] = &page.cases[..] else { panic!("{page:?}") };
+        let page = list(&story.history, &filter, &Start::default(), 10).await?;
+        let [known] = &page.rows[..] else { panic!("{page:?}") };
         assert_eq!(known.shelved.as_ref().map(|shelf| (shelf.at, shelf.until)), Some((second(3), second(100))));
         assert_eq!(known.acknowledged.as_ref().map(|seen| (seen.at, seen.by.as_str())), Some((second(1), "ana")));
         // Its time may be over just after somebody took it back.
@@ -729,24 +678,23 @@ mod tests {
         story.close(40, 4).await?;
         // when they are read two at a time, with the cursor going through a client's hands,
         let mut seen = Vec::new();
-        let mut after: Option<Cursor> = None;
+        let mut start = Start::default();
         loop {
-            let page = list(&story.history, &Filter::default(), after, 2).await?;
-            seen.extend(page.cases.iter().map(|case| case.id));
+            let page = list(&story.history, &Filter::default(), &start, 2).await?;
+            seen.extend(page.rows.iter().map(|case| case.id));
             let Some(next) = page.next else { break };
-            after = Some(next.to_string().parse()?);
+            start = Start::After(next.to_string().parse()?);
         }
         // then each comes once, the newest first.
         assert_eq!(seen, [case(5), case(4), case(3), case(2), case(1)]);
         // And filters choose.
         assert_eq!(count_open(&story.history).await?, 4);
         let closed = Filter { state: Some(State::Closed), ..Filter::default() };
-        let page = list(&story.history, &closed, None, 10).await?;
-        assert_eq!(page.cases.iter().map(|case| case.id).collect::<Vec<_>>(), [case(4)]);
+        let page = list(&story.history, &closed, &Start::default(), 10).await?;
+        assert_eq!(page.rows.iter().map(|case| case.id).collect::<Vec<_>>(), [case(4)]);
         let pump = Filter { asset: Some("pump-2".into()), failure_mode: Some(hot()), ..Filter::default() };
-        let page = list(&story.history, &pump, None, 10).await?;
-        assert_eq!(page.cases.iter().map(|case| case.id).collect::<Vec<_>>(), [case(2)]);
-        assert_eq!("rubbish".parse::<Cursor>(), Err(UnknownCursor));
+        let page = list(&story.history, &pump, &Start::default(), 10).await?;
+        assert_eq!(page.rows.iter().map(|case| case.id).collect::<Vec<_>>(), [case(2)]);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Events that an agent could not handle.
 
 use crate::instants::timestamp;
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::{History, StoreError, log, sql, texts};
 use domain::{Envelope, Seq, Timestamp};
 use schemars::JsonSchema;
@@ -107,16 +108,13 @@ pub struct Filter {
 pub async fn list(
     history: &History,
     filter: &Filter,
+    start: &Start,
     limit: usize,
-    offset: usize,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let rows = chosen(filter)
-        .order_by_desc(row::Column::Id)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(DeadLetter::try_from).collect()
+) -> Result<Page<DeadLetter>, StoreError> {
+    let keys = (row::Column::Id, row::Column::Id);
+    let rows = page::page(chosen(filter), keys, Way::Down, |_| None, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.id, id: String::new() };
+    Page::of(rows, limit, cursor, DeadLetter::try_from)
 }
 
 /// How many dead letters there are.
@@ -189,7 +187,7 @@ mod tests {
         story.run(sql, ["learning".into(), 99_i64.into()]).await?;
         let open = Filter { state: Some(State::Open), ..Default::default() };
         assert_eq!(count(&story.history, &open).await?, 2);
-        let listed = list(&story.history, &Filter::default(), 10, 0).await?;
+        let listed = list(&story.history, &Filter::default(), &Start::default(), 10).await?.rows;
         let agents: Vec<&str> = listed.iter().map(|letter| letter.agent.as_str()).collect();
         assert_eq!(agents, ["learning", "drift"]);
         // then each is found with its event, as far as the log still has it,
@@ -209,7 +207,7 @@ mod tests {
         assert!(story.tell(1, None, replayed(&letter)).await.is_err());
         assert_eq!(numbers(&story.history, &open, 10).await?, [listed[0].id]);
         let drift = Filter { agent: Some("drift".to_owned()), ..Default::default() };
-        assert_eq!(list(&story.history, &drift, 10, 0).await?[0].state, State::Replayed);
+        assert_eq!(list(&story.history, &drift, &Start::default(), 10).await?.rows[0].state, State::Replayed);
         Ok(())
     }
 }

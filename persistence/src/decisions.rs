@@ -3,6 +3,7 @@
 //! Every answer is kept, also one to a question that nobody asked, and a second one to the same question.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::decision::{Expired, Meaning, OnExpiry, Proposal, Received, Requested, Required};
@@ -144,24 +145,21 @@ pub struct Filter {
 pub async fn list(
     history: &History,
     filter: &Filter,
+    start: &Start,
     limit: usize,
-    offset: usize,
-) -> Result<Vec<Decision>, StoreError> {
+) -> Result<Page<Decision>, StoreError> {
     let (request, correlation) = (filter.request.as_ref(), filter.correlation.as_ref());
-    let rows = row::Entity::find()
+    let chosen = row::Entity::find()
         .apply_if(filter.operator.as_deref(), |rows, operator| rows.filter(row::Column::OperatorId.eq(operator)))
         .apply_if(request, |rows, request| rows.filter(row::Column::RequestId.eq(request.as_str())))
         .apply_if(correlation, |rows, correlation| rows.filter(row::Column::CorrelationId.eq(correlation.as_str())))
         .apply_if(filter.from, |rows, from| rows.filter(row::Column::Timestamp.gte(micros(from))))
-        .apply_if(filter.to, |rows, to| rows.filter(row::Column::Timestamp.lte(micros(to))))
-        .order_by_desc(row::Column::Timestamp)
-        .order_by_desc(row::Column::At)
-        .order_by_desc(row::Column::EventId)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Decision::try_from).collect()
+        .apply_if(filter.to, |rows, to| rows.filter(row::Column::Timestamp.lte(micros(to))));
+    // Ids of events are in the order of time.
+    let keys = (row::Column::Timestamp, row::Column::EventId);
+    let rows = page::page(chosen, keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.timestamp, id: row.event_id.clone() };
+    Page::of(rows, limit, cursor, Decision::try_from)
 }
 
 /// What became of a question.
@@ -248,15 +246,12 @@ impl TryFrom<request_row::Model> for Request {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn pending(history: &History, limit: usize) -> Result<Vec<Request>, StoreError> {
-    let rows = request_row::Entity::find()
-        .filter(request_row::Column::State.eq(RequestState::Pending.as_str()))
-        .order_by_asc(request_row::Column::Deadline)
-        .order_by_asc(request_row::Column::Id)
-        .limit(limit as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Request::try_from).collect()
+pub async fn pending(history: &History, start: &Start, limit: usize) -> Result<Page<Request>, StoreError> {
+    let waiting = request_row::Entity::find().filter(request_row::Column::State.eq(RequestState::Pending.as_str()));
+    let keys = (request_row::Column::Deadline, request_row::Column::Id);
+    let rows = page::page(waiting, keys, Way::Up, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &request_row::Model| Cursor { at: row.deadline, id: row.id.clone() };
+    Page::of(rows, limit, cursor, Request::try_from)
 }
 
 /// How many questions wait for an answer.
@@ -472,7 +467,7 @@ mod tests {
         story.tell(101, None, answered("q-1", "ana", "Rejected", 30)).await?;
         story.tell(102, None, answered("q-2", "bo", "modify", 20)).await?;
         let of = async |filter: Filter| -> Result<Vec<String>, StoreError> {
-            let found = list(&story.history, &filter, 10, 0).await?;
+            let found = list(&story.history, &filter, &Start::Offset(0), 10).await?.rows;
             Ok(found.into_iter().map(|decision| decision.decision).collect())
         };
         // then the newest decision comes first, whenever it was told,
@@ -486,7 +481,7 @@ mod tests {
         assert_eq!(of(Filter { correlation: Some("corr-2".into()), ..any() }).await?.len(), 0);
         let days = Filter { from: Some(second(10)), to: Some(second(20)), ..any() };
         assert_eq!(of(days).await?, ["modify", "approved"]);
-        let page = list(&story.history, &any(), 1, 1).await?;
+        let page = list(&story.history, &any(), &Start::Offset(1), 1).await?.rows;
         assert_eq!(page.len(), 1);
         assert_eq!((page[0].operator_id.as_str(), page[0].meaning), ("bo", Meaning::Note));
         assert_eq!((page[0].timestamp, page[0].received_at), (second(20), second(102)));
@@ -500,7 +495,7 @@ mod tests {
         let wish =
             Requested { proposal: proposal(None, "pump-1"), by: "planner".to_owned(), context: Default::default() };
         let event = story.tell(5, None, Event::MaintenanceRequested(wish)).await?;
-        let found = list(&story.history, &Filter::default(), 10, 0).await?;
+        let found = list(&story.history, &Filter::default(), &Start::Offset(0), 10).await?.rows;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].request_id.as_str(), format!("maintenance_request_{event}"));
         assert_eq!((found[0].decision.as_str(), found[0].operator_id.as_str()), ("approved", "planner"));
@@ -517,7 +512,7 @@ mod tests {
         // Given two questions, the later one more pressing,
         story.tell(0, None, required("q-1", 1, 90)).await?;
         story.tell(1, None, required("q-2", 2, 60)).await?;
-        let waiting = pending(&story.history, 10).await?;
+        let waiting = pending(&story.history, &Start::default(), 10).await?.rows;
         let names: Vec<&str> = waiting.iter().map(|request| request.request.as_str()).collect();
         assert_eq!(names, ["q-2", "q-1"]);
         assert_eq!((waiting[0].deadline, waiting[0].on_expiry), (second(60), OnExpiry::Escalate));

@@ -80,6 +80,38 @@ async fn earlier(tx: &impl ConnectionTrait, request: &Idempotency) -> Result<Cla
     }))
 }
 
+/// Digest and answer of an earlier request that used a key, unless that is forgotten at `now`.
+pub(crate) async fn find(
+    db: &impl ConnectionTrait,
+    scope: &str,
+    key: &str,
+    now: Timestamp,
+    remembered_days: u32,
+) -> Result<Option<(Vec<u8>, String)>, DbErr> {
+    let select = "SELECT body_sha256, response FROM idempotency WHERE scope = $1 AND key = $2 AND $3 <= at";
+    let oldest = micros(now) - i64::from(remembered_days) * MICROSECONDS_PER_DAY;
+    let row = sql::row(db, select, [scope.into(), key.into(), oldest.into()]).await?;
+    row.map(|row| Ok((row.try_get("", "body_sha256")?, row.try_get("", "response")?))).transpose()
+}
+
+/// Keeps the answer of a request that caused no event.
+pub(crate) async fn keep(tx: &impl ConnectionTrait, answer: &Idempotency) -> Result<(), DbErr> {
+    let upsert = "INSERT INTO idempotency (scope, key, body_sha256, event_id, response, at) \
+                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (scope, key) DO UPDATE SET \
+                  body_sha256 = excluded.body_sha256, event_id = excluded.event_id, response = excluded.response, \
+                  at = excluded.at";
+    let values = [
+        answer.scope.as_str().into(),
+        answer.key.as_str().into(),
+        answer.body_sha256.to_vec().into(),
+        uuid::Uuid::nil().to_string().into(),
+        answer.response.as_str().into(),
+        micros(answer.at).into(),
+    ];
+    sql::execute(tx, upsert, values).await?;
+    Ok(())
+}
+
 /// Forgets keys that are too old at `now`, some at a time.
 pub(crate) async fn forget(tx: &impl ConnectionTrait, now: Timestamp, remembered_days: u32) -> Result<(), DbErr> {
     let delete = "DELETE FROM idempotency WHERE (scope, key) IN \

@@ -30,6 +30,7 @@ pub mod maintenance_log;
 mod migrations;
 pub mod models;
 pub mod notifications;
+pub mod page;
 pub mod predictions;
 mod projections;
 pub mod readings;

@@ -98,6 +98,32 @@ impl Log {
         rows.iter().map(envelope).collect()
     }
 
+    /// Up to `limit` events after `cursor` of one type, of one request, or both, in log order.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn matching(
+        &self,
+        type_name: Option<&str>,
+        correlation: Option<&CorrelationId>,
+        cursor: Seq,
+        limit: usize,
+    ) -> Result<Vec<Arc<Envelope>>, StoreError> {
+        let wanted = [("type", type_name), ("correlation", correlation.map(CorrelationId::as_str))];
+        let mut values: Vec<Value> = vec![cursor.0.into(), self.head().0.into()];
+        let mut rest = "WHERE $1 < seq AND seq <= $2".to_owned();
+        for (column, value) in wanted {
+            if let Some(value) = value {
+                values.push(value.into());
+                rest.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        }
+        values.push(rows(limit));
+        rest.push_str(&format!(" ORDER BY seq LIMIT ${}", values.len()));
+        self.events(&rest, values).await?.iter().map(|row| envelope(row).map(Arc::new)).collect()
+    }
+
     /// The event of that id.
     ///
     /// # Errors
@@ -164,7 +190,11 @@ impl Log {
         }
     }
 
-    async fn events<const N: usize>(&self, rest: &str, values: [Value; N]) -> Result<Vec<QueryResult>, StoreError> {
+    async fn events(
+        &self,
+        rest: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<Vec<QueryResult>, StoreError> {
         let select = format!("SELECT seq, id, cause, correlation, type, source, at, version, data FROM events {rest}");
         Ok(sql::rows(&self.db, select, values).await?)
     }

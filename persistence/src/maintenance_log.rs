@@ -1,14 +1,13 @@
 //! The maintenance log.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::work_order::LogEntry;
 use domain::{AssetId, EventId};
 use schemars::JsonSchema;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryTrait};
 use serde::Serialize;
 
 mod row {
@@ -69,18 +68,14 @@ impl TryFrom<row::Model> for Line {
 pub async fn list(
     history: &History,
     asset: Option<&AssetId>,
+    start: &Start,
     limit: usize,
-    offset: usize,
-) -> Result<Vec<Line>, StoreError> {
-    let rows = row::Entity::find()
-        .apply_if(asset, |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
-        .order_by_desc(row::Column::At)
-        .order_by_desc(row::Column::EventId)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Line::try_from).collect()
+) -> Result<Page<Line>, StoreError> {
+    let chosen = row::Entity::find().apply_if(asset, |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())));
+    let keys = (row::Column::At, row::Column::EventId);
+    let rows = page::page(chosen, keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.at, id: row.event_id.clone() };
+    Page::of(rows, limit, cursor, Line::try_from)
 }
 
 /// The log has a new line.
@@ -119,10 +114,10 @@ mod tests {
         for (asset, at) in [("pump-1", 10), ("pump-2", 20), ("pump-1", 30)] {
             story.tell(at, None, Event::LogEntryWritten(entry(asset, at))).await?;
         }
-        let lines = list(&story.history, None, 2, 0).await?;
+        let lines = list(&story.history, None, &Start::Offset(0), 2).await?.rows;
         let lines: Vec<_> = lines.into_iter().map(|line| line.entry).collect();
         assert_eq!(lines, [entry("pump-1", 30), entry("pump-2", 20)]);
-        let lines = list(&story.history, Some(&AssetId::from("pump-1")), 10, 1).await?;
+        let lines = list(&story.history, Some(&AssetId::from("pump-1")), &Start::Offset(1), 10).await?.rows;
         assert_eq!(lines.into_iter().map(|line| line.entry).collect::<Vec<_>>(), [entry("pump-1", 10)]);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Messages and what became of them.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{Cursor, Page, Start};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::notification::{Channel, Failed, Requested, Sent};
@@ -129,21 +130,31 @@ pub struct Filter {
 pub async fn list(
     history: &History,
     filter: &Filter,
+    start: &Start,
     limit: usize,
-    offset: usize,
-) -> Result<Vec<Notification>, StoreError> {
-    let rows = row::Entity::find()
+) -> Result<Page<Notification>, StoreError> {
+    let chosen = row::Entity::find()
         .apply_if(filter.channel, |rows, channel| rows.filter(row::Column::Channel.eq(channel.as_str())))
         .apply_if(filter.state, |rows, state| rows.filter(row::Column::State.eq(state.as_str())))
         .apply_if(filter.case, |rows, case| rows.filter(row::Column::CaseId.eq(case.to_string())))
         .order_by_desc(row::Column::RequestedAt)
         .order_by_desc(row::Column::Id)
         .order_by_asc(row::Column::Channel)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Notification::try_from).collect()
+        .limit(limit.saturating_add(1) as u64);
+    let rows = match start {
+        Start::Offset(offset) => chosen.offset(*offset as u64),
+        Start::After(last) => {
+            // One message goes to several channels.
+            let (id, channel) = last.id.split_once('.').unwrap_or((&last.id, ""));
+            let same_message = row::Column::Id.eq(id).and(row::Column::Channel.gt(channel));
+            let same_instant = row::Column::RequestedAt.eq(last.at).and(row::Column::Id.lt(id).or(same_message));
+            chosen
+                .filter(row::Column::RequestedAt.lte(last.at))
+                .filter(row::Column::RequestedAt.lt(last.at).or(same_instant))
+        }
+    };
+    let cursor = |row: &row::Model| Cursor { at: row.requested_at, id: format!("{}.{}", row.id, row.channel) };
+    Page::of(rows.all(history.db()).await?, limit, cursor, Notification::try_from)
 }
 
 /// A message is to be sent; one that is asked for again is to be sent again.
@@ -241,13 +252,13 @@ mod tests {
         }
         // then each says so.
         let inbox = Filter { channel: Some(Channel::Console), ..Filter::default() };
-        let inbox = list(&story.history, &inbox, 10, 0).await?;
+        let inbox = list(&story.history, &inbox, &Start::Offset(0), 10).await?.rows;
         assert_eq!(inbox.len(), 1);
         assert_eq!((inbox[0].state, inbox[0].attempts, inbox[0].case), (State::Sent, 1, Some(case(1))));
         assert_eq!((inbox[0].requested_at, inbox[0].updated_at), (second(1), second(2)));
         assert_eq!(inbox[0].message, message(Channel::Console));
         let failed = Filter { state: Some(State::Failed), case: Some(case(1)), ..Filter::default() };
-        let failed = list(&story.history, &failed, 10, 0).await?;
+        let failed = list(&story.history, &failed, &Start::Offset(0), 10).await?.rows;
         assert_eq!(failed.len(), 1);
         assert_eq!((failed[0].attempts, failed[0].error.as_deref()), (2, Some("refused")));
         Ok(())

@@ -3,6 +3,7 @@
 //! Two readings of one sensor at one instant are both kept; they stand in their order of arrival.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::sensors::{self, Numbered};
 use crate::{History, StoreError, sql, texts};
 use domain::reading::{Reading, Sensor};
@@ -70,35 +71,26 @@ pub struct Filter {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, filter: &Filter, limit: usize, offset: usize) -> Result<Vec<Entry>, StoreError> {
-    let sensor = match &filter.sensor {
-        None => None,
+pub async fn list(history: &History, filter: &Filter, start: &Start, limit: usize) -> Result<Page<Entry>, StoreError> {
+    let all = match &filter.sensor {
+        None => row::Entity::find(),
         Some(sensor) => match sensors::numbered(history, sensor).await? {
-            Some(numbered) => Some(numbered),
-            None => return Ok(Vec::new()),
+            Some(numbered) => of(&numbered),
+            None => return Ok(Page { rows: Vec::new(), next: None }),
         },
     };
-    let all = match &sensor {
-        Some(numbered) => of(numbered),
-        None => row::Entity::find(),
-    };
-    let rows = between(all, filter.from, filter.to)
-        .order_by_desc(row::Column::TakenAt)
-        .order_by_desc(row::Column::No)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
+    let chosen = between(all, filter.from, filter.to);
+    let keys = (row::Column::TakenAt, row::Column::No);
+    let rows = page::page(chosen, keys, Way::Down, page::number, start, limit).all(history.db()).await?;
     let known = sensors::by_number(history, rows.iter().map(|row| row.sensor).collect()).await?;
-    rows.iter()
-        .map(|row| {
-            let unknown = || StoreError::Corrupt(format!("reading {} is of no sensor", row.no));
-            Ok(Entry {
-                reading: reading(row, known.get(&row.sensor).ok_or_else(unknown)?)?,
-                extra: row.extra.as_deref().map(texts::parsed).transpose()?,
-            })
+    let cursor = |row: &row::Model| Cursor { at: row.taken_at, id: row.no.to_string() };
+    Page::of(rows, limit, cursor, |row| {
+        let unknown = || StoreError::Corrupt(format!("reading {} is of no sensor", row.no));
+        Ok(Entry {
+            reading: reading(&row, known.get(&row.sensor).ok_or_else(unknown)?)?,
+            extra: row.extra.as_deref().map(texts::parsed).transpose()?,
         })
-        .collect()
+    })
 }
 
 /// The last readings of a sensor measured at `at_or_before`, or at any time, newest first.
@@ -273,7 +265,7 @@ mod tests {
     async fn a_list_is_ordered_by_source_time_and_bounded() -> Outcome {
         let story = sent().await?;
         let of = async |filter: Filter, limit, offset| -> Result<Vec<i64>, StoreError> {
-            let entries = list(&story.history, &filter, limit, offset).await?;
+            let entries = list(&story.history, &filter, &Start::Offset(offset), limit).await?.rows;
             Ok(entries.iter().map(|entry| entry.reading.no.0).collect())
         };
         let any = Filter::default;
@@ -285,7 +277,7 @@ mod tests {
         assert_eq!(of(bounds, 10, 0).await?, [2, 4]);
         assert_eq!(of(Filter { sensor: Some("nobody".into()), ..any() }, 10, 0).await?, [0; 0]);
         // With a reading comes what its sender told, and the sensor that it is of.
-        let entries = list(&story.history, &any(), 10, 3).await?;
+        let entries = list(&story.history, &any(), &Start::Offset(3), 10).await?.rows;
         assert_eq!(entries[0].reading.sensor.sensor_type, SensorType::Vibration);
         let location = entries[0].extra.as_ref().and_then(|extra| extra.get("location"));
         assert_eq!(location, Some(&"hall".into()));
@@ -328,14 +320,14 @@ mod tests {
     #[tokio::test]
     async fn sensors_tell_how_much_they_sent() -> Outcome {
         let story = sent().await?;
-        let all = sensors::list(&story.history, 10, 0).await?;
+        let all = sensors::list(&story.history, &Start::Offset(0), 10).await?.rows;
         let names: Vec<&str> = all.iter().map(|summary| summary.sensor.id.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(
             (all[0].reading_count, all[0].first_reading, all[0].last_reading),
             (3, Some(second(0)), Some(second(40)))
         );
-        assert_eq!(sensors::list(&story.history, 10, 1).await?.len(), 1);
+        assert_eq!(sensors::list(&story.history, &Start::Offset(1), 10).await?.rows.len(), 1);
         assert_eq!(sensors::of_asset(&story.history, &"pump-1".into(), 10).await?.len(), 2);
         assert_eq!(sensors::get(&story.history, &"c".into()).await?, None);
         Ok(())

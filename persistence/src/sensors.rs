@@ -1,6 +1,7 @@
 //! Sensors as the plant declares them or as they registered themselves, and how much they sent.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{Cursor, Page, Start};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::asset::Declared;
@@ -97,20 +98,20 @@ fn described(row: row::Model) -> Result<Sensor, StoreError> {
     })
 }
 
-/// Sensors that sent something, in the order of their names.
+/// Sensors in the order of their names.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<Summary>, StoreError> {
-    let rows = row::Entity::find()
-        .filter(row::Column::ReadingCount.gt(0))
-        .order_by_asc(row::Column::Id)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Summary::try_from).collect()
+pub async fn list(history: &History, start: &Start, limit: usize) -> Result<Page<Summary>, StoreError> {
+    let sent = row::Entity::find().filter(row::Column::ReadingCount.gt(0));
+    let rows = sent.order_by_asc(row::Column::Id).limit(limit.saturating_add(1) as u64);
+    let rows = match start {
+        Start::Offset(offset) => rows.offset(*offset as u64),
+        Start::After(last) => rows.filter(row::Column::Id.gt(last.id.as_str())),
+    };
+    let cursor = |row: &row::Model| Cursor { at: 0, id: row.id.clone() };
+    Page::of(rows.all(history.db()).await?, limit, cursor, Summary::try_from)
 }
 
 /// One sensor, if it was declared or ever sent anything.

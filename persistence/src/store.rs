@@ -1,6 +1,7 @@
 //! The store as the rest of the program sees it: submit, read, count.
 
 use crate::database;
+use crate::idempotency;
 use crate::registry::Registry;
 use crate::timers;
 use crate::unit::{
@@ -227,6 +228,21 @@ impl Store {
     /// See [`Refused`].
     pub async fn admin(&self, change: admin::Change) -> Result<(), Refused> {
         self.submit(|reply| Unit::Admin { change, reply }).await
+    }
+
+    /// Digest and answer of an earlier request that used that key, unless that was too long ago at `now`.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn earlier_answer(
+        &self,
+        scope: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Vec<u8>, String)>, StoreError> {
+        let days = self.shared.settings.idempotency_days;
+        Ok(idempotency::find(&self.shared.readers, scope, key, now, days).await?)
     }
 
     /// The event log.

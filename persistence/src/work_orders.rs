@@ -4,6 +4,7 @@
 //! orders that overlap are refused as they are inserted, which is safe because one writer inserts them.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::work_order::{Completed, Scheduled, Slot, State, Step};
@@ -145,24 +146,21 @@ pub struct Filter {
 pub async fn list(
     history: &History,
     filter: &Filter,
+    start: &Start,
     limit: usize,
-    offset: usize,
-) -> Result<Vec<WorkOrder>, StoreError> {
+) -> Result<Page<WorkOrder>, StoreError> {
     let (technician, correlation) = (filter.technician.as_ref(), filter.correlation.as_ref());
-    let rows = row::Entity::find()
+    let chosen = row::Entity::find()
         .apply_if(filter.case, |rows, case| rows.filter(row::Column::CaseId.eq(case.to_string())))
         .apply_if(filter.open.then_some(()), |rows, ()| rows.filter(is_open()))
         .apply_if(filter.state, |rows, state| rows.filter(row::Column::State.eq(state.as_str())))
         .apply_if(filter.asset.as_ref(), |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
         .apply_if(technician, |rows, technician| rows.filter(row::Column::Technician.eq(technician.as_str())))
-        .apply_if(correlation, |rows, correlation| rows.filter(row::Column::Correlation.eq(correlation.as_str())))
-        .order_by_desc(row::Column::CreatedAt)
-        .order_by_desc(row::Column::Id)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(WorkOrder::try_from).collect()
+        .apply_if(correlation, |rows, correlation| rows.filter(row::Column::Correlation.eq(correlation.as_str())));
+    let keys = (row::Column::CreatedAt, row::Column::Id);
+    let rows = page::page(chosen, keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.created_at, id: row.id.clone() };
+    Page::of(rows, limit, cursor, WorkOrder::try_from)
 }
 
 /// One order.
@@ -388,7 +386,7 @@ mod tests {
         // orders without a case do not stand in each other's way.
         book(&mut story, scheduled(4, None, "tech-2", 300, 400)).await?;
         book(&mut story, scheduled(5, None, "tech-2", 400, 500)).await?;
-        assert_eq!(list(&story.history, &Filter::default(), 10, 0).await?.len(), 3);
+        assert_eq!(list(&story.history, &Filter::default(), &Start::Offset(0), 10).await?.rows.len(), 3);
         Ok(())
     }
 
@@ -408,11 +406,11 @@ mod tests {
         assert_eq!(known.completion.map(|completion| completion.fault_found), Some(false));
         assert_eq!(of_approval(&story.history, first.approval).await?.map(|order| order.event), Some(event));
 
-        let all = list(&story.history, &Filter::default(), 10, 0).await?;
+        let all = list(&story.history, &Filter::default(), &Start::Offset(0), 10).await?.rows;
         assert_eq!(all.iter().map(|known| known.order.work_order).collect::<Vec<_>>(), [order(2), order(1)]);
         let of = |correlation: &str| Filter { correlation: Some(correlation.into()), ..Filter::default() };
-        assert_eq!(list(&story.history, &of("corr-1"), 10, 0).await?.len(), 2);
-        assert_eq!(list(&story.history, &of("corr-2"), 10, 0).await?.len(), 0);
+        assert_eq!(list(&story.history, &of("corr-1"), &Start::Offset(0), 10).await?.rows.len(), 2);
+        assert_eq!(list(&story.history, &of("corr-2"), &Start::Offset(0), 10).await?.rows.len(), 0);
         let open = open_for(&story.history, &AssetId::from("pump-1"), 10).await?;
         assert_eq!(open.iter().map(|known| known.order.work_order).collect::<Vec<_>>(), [order(2)]);
         Ok(())
@@ -450,7 +448,10 @@ mod tests {
             reason: "the pump is replaced".to_owned(),
         };
         story.tell(11_000, None, Event::WorkOrderCancelled(called_off)).await?;
-        assert_eq!(list(&story.history, &Filter { open: true, ..Filter::default() }, 10, 0).await?, []);
+        assert_eq!(
+            list(&story.history, &Filter { open: true, ..Filter::default() }, &Start::Offset(0), 10).await?.rows,
+            []
+        );
         // The case and the technician's time are free again.
         book(&mut story, scheduled(2, Some(1), "tech-1", 100, 200)).await?;
         Ok(())

@@ -5,6 +5,7 @@ mod access;
 mod aside;
 mod bad_input;
 mod cases;
+mod contract;
 mod durability;
 mod golden_path;
 mod ingest;

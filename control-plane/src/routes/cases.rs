@@ -2,14 +2,14 @@
 
 mod acts;
 
-use super::{Route, either, entry, mount};
+use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
 pub(crate) use acts::{ACKNOWLEDGE, FEEDBACK, SHELVE, UNSHELVE};
 use domain::{AssetId, CaseId, Envelope, Event};
-use persistence::cases::{self, Case, Cursor, Evidence, Filter, State, Trace};
+use persistence::cases::{self, Case, Evidence, Filter, State, Trace};
 use persistence::knowledge::{self, Lesson};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,6 +20,9 @@ use warp::reply::Response;
 const LIST: &Route = entry("GET", "/api/v1/cases");
 const ONE: &Route = entry("GET", "/api/v1/cases/{id}");
 const SIMILAR: &Route = entry("GET", "/api/v1/cases/{id}/similar");
+
+/// Rows in a page when nobody says how many.
+const ROWS_DEFAULT: usize = 100;
 
 /// The states of a case, as they are told.
 pub(crate) const STATES: [&str; State::ALL.len()] = {
@@ -38,55 +41,24 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let name = lax::string_max(app.limits.string_bytes_max);
-    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     let state = query.optional("state", lax::named(&STATES, state_called));
-    let asset = query.optional("asset", &name).map(AssetId::from);
+    let asset = query.optional("asset", lax::string_max(app.limits.string_bytes_max)).map(AssetId::from);
     let open = query.optional("open", lax::boolean);
     let acknowledged = query.optional("acknowledged", lax::boolean);
     let shelved = query.optional("shelved", lax::boolean);
-    let after = query.optional("after", &name);
-    let after = after.and_then(|text| match text.parse::<Cursor>() {
-        Ok(cursor) => Some(cursor),
-        Err(error) => {
-            query.refuse("after", error.to_string());
-            None
-        }
-    });
     query.finish()?;
+    let history = app.history.clone();
     let filter = Filter { state, asset, open, acknowledged, shelved, failure_mode: None };
-    let page = cases::list(&app.history, &filter, after, limit).await?;
-    let reply = Reply::json(&page.cases)?;
-    Ok(match page.next {
-        Some(next) => reply.header("link", &link_to_next(&call.query, &next.to_string())),
-        None => reply,
-    })
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(cases::list(&history, &filter, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 fn state_called(name: &str) -> Option<State> {
     State::ALL.into_iter().find(|state| state.as_str() == name)
-}
-
-/// The same question for the page after `cursor`, as RFC 8288 writes links.
-fn link_to_next(query: &[(String, String)], cursor: &str) -> String {
-    let same = query.iter().filter(|(name, _)| name != "after");
-    let mut target = format!("{}?after={}", LIST.pattern, escaped(cursor));
-    for (name, value) in same {
-        target.push_str(&format!("&{}={}", escaped(name), escaped(value)));
-    }
-    format!("<{target}>; rel=\"next\"")
-}
-
-/// `text` as it stands in a query.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }
 
 async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -248,16 +220,6 @@ mod tests {
                 "event_id": "00000000-0000-0000-0000-000000000000", "type": "case_closed", "agent": "validation",
                 "version": 1, "at": "2026-02-28T10:00:00Z", "cause": null, "correlation_id": "c", "seq": 7,
             })
-        );
-    }
-
-    #[test]
-    fn the_link_to_the_next_page_keeps_the_question() {
-        let query = [("state", "open"), ("after", "old"), ("asset", "pump 1&2")];
-        let query = query.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(
-            link_to_next(&query, "5f.ab"),
-            "</api/v1/cases?after=5f.ab&state=open&asset=pump%201%262>; rel=\"next\""
         );
     }
 }

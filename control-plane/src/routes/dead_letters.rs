@@ -4,7 +4,7 @@
 //! once, by an event that says by whom; what fails again is a new dead letter.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount, one_of};
+use super::{either, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -47,14 +47,18 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let states = [State::Open, State::Replayed, State::Discarded];
-    let limit = query.or("limit", ROWS_DEFAULT, lax::count_in(1, app.limits.page_size_max));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     let filter = dead_letters::Filter {
         agent: query.optional("agent", lax::string),
         state: query.optional("state", one_of(states, State::as_str)),
     };
     query.finish()?;
-    Reply::json(&dead_letters::list(&app.history, &filter, limit, offset).await?)
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(dead_letters::list(&history, &filter, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 /// A dead letter with all that led to it.

@@ -1,12 +1,12 @@
 //! `/decisions`: what people are asked, and what they answered.
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount};
+use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::{offset, zulu};
 use crate::reply::Reply;
-use crate::request::{Call, fresh_correlation, lax};
+use crate::request::{Call, lax};
 use domain::decision::{Meaning, OnExpiry, Proposal, Received};
 use domain::{AssetId, CaseId, CorrelationId, DecisionRequestId, Event, EventId, Timestamp};
 use jiff::civil::Date;
@@ -115,7 +115,7 @@ async fn submit(app: App, call: Call) -> Result<Reply, ApiError> {
     // What follows of an answer belongs to the request that led to the question, whatever the answer calls it.
     let correlation = match &asked {
         Some(asked) => asked.correlation.clone(),
-        None => correlation.unwrap_or_else(fresh_correlation),
+        None => correlation.unwrap_or_else(|| call.correlation()),
     };
     let received = Received {
         meaning: Meaning::of(&decision),
@@ -156,8 +156,7 @@ async fn submit(app: App, call: Call) -> Result<Reply, ApiError> {
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let name = lax::string_max(NAME_BYTES_MAX);
-    let limit = query.or("limit", 50, lax::count_in(1, PAGE_MAX));
-    let offset = query.or("offset", 0, lax::count_in(0, i32::MAX as usize));
+    let asked = pages::asked(&mut query, 50, PAGE_MAX);
     let filter = Filter {
         operator: query.optional("operator_id", &name),
         request: query.optional("request_id", &name).map(DecisionRequestId::from),
@@ -166,8 +165,12 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
         to: query.optional("end_date", lax::date).and_then(last_instant),
     };
     query.finish()?;
-    let decisions = decisions::list(&app.history, &filter, limit, offset).await?;
-    Reply::json(&decisions.into_iter().map(Told::from).collect::<Vec<_>>())
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(decisions::list(&history, &filter, &start, limit).await?.map(Told::from)) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 fn first_instant(day: Date) -> Option<Timestamp> {
@@ -218,10 +221,14 @@ impl From<Request> for Question {
 
 async fn pending(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", 100, lax::count_in(1, PAGE_MAX));
+    let asked = pages::asked(&mut query, 100, PAGE_MAX);
     query.finish()?;
-    let waiting = decisions::pending(&app.history, limit).await?;
-    Reply::json(&waiting.into_iter().map(Question::from).collect::<Vec<_>>())
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let history = history.clone();
+        async move { Ok(decisions::pending(&history, &start, limit).await?.map(Question::from)) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 #[cfg(test)]

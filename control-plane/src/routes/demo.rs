@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, fresh_correlation, lax};
 use domain::{CorrelationId, Envelope, Event, Seq};
+use persistence::page::Start;
 use persistence::unit::Appended;
 use persistence::{StoreError, dead_letters};
 use schemars::JsonSchema;
@@ -107,7 +108,10 @@ async fn of(app: &App, correlation: &CorrelationId) -> Result<Option<Status>, St
 
 /// Events of the run that were given up.
 async fn buried(app: &App, events: &[Envelope]) -> Result<Vec<Buried>, StoreError> {
-    let letters = dead_letters::list(&app.history, &dead_letters::Filter::default(), DEAD_LETTERS_MAX, 0).await?;
+    let letters =
+        dead_letters::list(&app.history, &dead_letters::Filter::default(), &Start::default(), DEAD_LETTERS_MAX)
+            .await?
+            .rows;
     let of_run = |seq: Seq| events.binary_search_by_key(&seq, |envelope| envelope.seq).is_ok();
     let letters = letters.into_iter().filter(|letter| of_run(letter.seq));
     Ok(letters

@@ -1,6 +1,6 @@
 //! `/api/v1/events`: what happened, in order.
 
-use super::{entry, mount};
+use super::{entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -14,8 +14,6 @@ use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const EVENTS_DEFAULT: usize = 100;
-/// Events of one request that are looked through at most.
-const REQUEST_EVENTS_MAX: usize = 10_000;
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     mount(app, const { entry("GET", "/api/v1/events") }, list)
@@ -31,18 +29,26 @@ pub(crate) struct Page {
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let correlation = query.optional("correlation_id", lax::name_max(app.limits.string_bytes_max));
-    let after = Seq(query.or("after", 0, lax::int_in(0, i64::MAX)));
+    let name = lax::name_max(app.limits.string_bytes_max);
+    let correlation = query.optional("correlation_id", &name).map(CorrelationId::from);
+    let type_name = query.optional("type", &name);
+    let mut after = Seq(query.or("after", 0, lax::int_in(0, i64::MAX)));
     let limit = query.or("limit", EVENTS_DEFAULT, lax::count_in(1, app.limits.page_size_max));
     query.finish()?;
     let log = app.store.log();
-    let events = match correlation {
-        None => log.after(after, limit).await?,
-        Some(correlation) => {
-            let events = log.by_correlation(&CorrelationId::from(correlation), REQUEST_EVENTS_MAX).await?;
-            events.into_iter().filter(|event| after < event.seq).take(limit).map(Arc::new).collect()
-        }
+    let events = match (&type_name, &correlation) {
+        (None, None) => log.after(after, limit).await?,
+        _ => log.matching(type_name.as_deref(), correlation.as_ref(), after, limit).await?,
     };
-    let next = events.last().filter(|_| events.len() == limit).map(|last| last.seq);
-    Reply::json(&Page { events, next })
+    after = events.last().map_or(after, |last| last.seq);
+    let next = (events.len() == limit).then_some(after);
+    let reply = if call.prefers(pages::CSV) {
+        pages::csv_page(call.route, &events)?
+    } else {
+        Reply::json(&Page { events, next })?
+    };
+    Ok(match next {
+        Some(next) => reply.header("link", &pages::link_to_next(call.route, &call.query, &next.to_string())),
+        None => reply,
+    })
 }

@@ -11,7 +11,7 @@ use super::{either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
-use crate::request::{Call, Fields, fresh_correlation, lax};
+use crate::request::{Call, Fields, lax};
 use domain::CorrelationId;
 use domain::reading::{Incoming, Problem, SensorType};
 use persistence::unit::Ingested;
@@ -96,7 +96,7 @@ async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
     let readings = readings(&mut fields);
     let key = call.key(|| digest(fields.values()))?;
     fields.finish()?;
-    let correlation = correlation.map_or_else(fresh_correlation, |id| CorrelationId::new(id.to_string()));
+    let correlation = correlation.map_or_else(|| call.correlation(), |id| CorrelationId::new(id.to_string()));
     let permit = call.permit.take().map_or_else(|| app.admit(0), Ok)?;
     let outcome = app.submit(readings.into_iter().map(Ok).collect(), &correlation, key, permit).await?;
     if let Some(Problem { field, message }) = outcome.items.iter().find_map(|item| item.as_ref().err()) {

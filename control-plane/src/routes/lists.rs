@@ -1,10 +1,10 @@
 //! Lists that only show what stands in the store: notifications, the maintenance log.
 
-use super::{either, entry, mount, one_of};
+use super::{either, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
-use crate::request::{Call, Fields, lax};
+use crate::request::{Call, lax};
 use domain::notification::Channel;
 use domain::{AssetId, CaseId, Timestamp};
 use jiff::SignedDuration;
@@ -26,26 +26,25 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-/// `limit` and `offset`.
-fn page(app: &App, query: &mut Fields) -> (usize, usize) {
-    let limit = query.or("limit", ROWS_DEFAULT, lax::count_in(1, app.limits.page_size_max));
-    (limit, query.or("offset", 0, lax::count_in(0, usize::MAX >> 1)))
-}
-
 async fn list_notifications(app: App, call: Call) -> Result<Reply, ApiError> {
     use notifications::State;
 
     let mut query = call.query();
     let channels = [Channel::Console, Channel::Webhook];
     let states = [State::Requested, State::Sent, State::Failed];
-    let (limit, offset) = page(&app, &mut query);
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     let filter = notifications::Filter {
         channel: query.optional("channel", one_of(channels, Channel::as_str)),
         state: query.optional("state", one_of(states, State::as_str)),
         case: query.optional("case", lax::uuid).map(CaseId),
     };
     query.finish()?;
-    Reply::json(&notifications::list(&app.history, &filter, limit, offset).await?)
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(notifications::list(&history, &filter, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -54,11 +53,12 @@ async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
     let to = query.optional("to", lax::datetime).unwrap_or_else(|| app.now());
     let from = query.optional("from", lax::datetime);
     let from = from.unwrap_or_else(|| to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN));
-    let (limit, offset) = page(&app, &mut query);
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
-    let entries = maintenance_log::list(&app.history, asset.as_ref(), limit, offset).await?;
+    let page = maintenance_log::list(&app.history, asset.as_ref(), &asked.start, asked.limit).await?;
     let kpis = kpis::list(&app.history, asset.as_ref(), from, to).await?;
-    Reply::json(&MaintenanceLog { entries, from, to, kpis })
+    let reply = Reply::json(&MaintenanceLog { entries: page.rows, from, to, kpis })?;
+    Ok(pages::linked(reply, &call, page.next.as_ref()))
 }
 
 /// Days that the figures cover when nobody says which.

@@ -3,18 +3,19 @@
 mod told;
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount, reports};
+use super::{Route, either, entry, mount, pages, reports};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
 use crate::instants::zulu;
 use crate::reply::Reply;
-use crate::request::{Call, fresh_correlation, lax};
+use crate::request::{Call, lax};
 use domain::case::Priority;
 use domain::decision::{Proposal, Requested};
 use domain::report;
 use domain::{AssetId, CorrelationId, Envelope, Event, SensorId, Seq, Timestamp};
 use jiff::SignedDuration;
+use persistence::page::{Page, Start};
 use persistence::unit::Appended;
 use persistence::work_orders::{self, Filter, WorkOrder};
 use persistence::{StoreError, sensors};
@@ -95,7 +96,7 @@ async fn schedule(app: App, call: Call) -> Result<Reply, ApiError> {
     let model_metrics = body.or("model_metrics", Vec::new(), lax::map(lax::float));
     let actions = body.or("recommended_actions", Vec::new(), lax::list(ACTIONS_MAX, lax::string_max(ACTION_BYTES_MAX)));
     let trigger = body.or("trigger_source", "ui".to_owned(), &name);
-    let correlation = body.optional("correlation_id", &name).map_or_else(fresh_correlation, CorrelationId::from);
+    let correlation = body.optional("correlation_id", &name).map_or_else(|| call.correlation(), CorrelationId::from);
     let agent = body.optional("prediction_agent_id", &name).unwrap_or_else(|| "ui_prediction_demo".to_owned());
     let include_report = body.or("include_report", true, lax::boolean);
     body.or("metadata", Map::new(), lax::object);
@@ -228,17 +229,23 @@ fn due_at(failure_at: Timestamp, days: f64) -> Timestamp {
 
 async fn scheduled(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", 25, lax::count_in(1, PAGE_MAX));
+    let asked = pages::asked(&mut query, 25, PAGE_MAX);
     let correlation = query.optional("correlation_id", lax::string_max(NAME_BYTES_MAX)).map(CorrelationId::from);
     query.finish()?;
-    let orders = work_orders::list(&app.history, &Filter { correlation, ..Filter::default() }, limit, 0).await?;
-    let mut items = Vec::with_capacity(orders.len());
+    let (handle, filter) = (app.clone(), Filter { correlation, ..Filter::default() });
+    let page = move |start, limit| feed(handle.clone(), filter.clone(), start, limit);
+    pages::answer(&app, &call, asked, page).await
+}
+
+async fn feed(app: App, filter: Filter, start: Start, limit: usize) -> Result<Page<Item>, ApiError> {
+    let Page { rows: orders, next } = work_orders::list(&app.history, &filter, &start, limit).await?;
+    let mut rows = Vec::with_capacity(orders.len());
     for order in &orders {
         let origin = origin(&app, order).await?;
         let sensor = sensors::get(&app.history, &order.order.proposal.sensor).await?;
-        items.push(told::item(order, origin, sensor.map(|sensor| sensor.sensor.sensor_type)));
+        rows.push(told::item(order, origin, sensor.map(|sensor| sensor.sensor.sensor_type)));
     }
-    Reply::json(&items)
+    Ok(Page { rows, next })
 }
 
 /// Where an order comes from: the question or request that was approved, and what a requester told besides.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::follow;
 use crate::instants::{offset, zulu};
 use crate::reply::Reply;
-use crate::request::{Call, fresh_correlation, lax};
+use crate::request::{Call, lax};
 use domain::report::{Generated, Requested};
 use domain::{CorrelationId, Event, EventId, ReportId, Seq, Timestamp};
 use jiff::SignedDuration;
@@ -93,7 +93,7 @@ async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
     body.finish()?;
 
     let wanted = Requested { report, report_type, format, from, to };
-    let correlation = fresh_correlation();
+    let correlation = call.correlation();
     let event = app.event(&correlation, Event::ReportRequested(wanted.clone()));
     let started = Instant::now();
     let known = Known { request: event.id, correlation: correlation.clone(), wanted };

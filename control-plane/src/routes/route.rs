@@ -139,8 +139,9 @@ pub struct Answer {
     pub media: &'static str,
     /// What the body must be like, if it is JSON.
     pub schema: Option<SchemaOf>,
-    /// Whether it is a page of a list: with a `Link` to the next page, and as CSV for those who prefer that.
-    pub list: bool,
+    /// What a row must be like, if it is a page of a list: with a `Link` to the next page, and as CSV for those who
+    /// prefer that.
+    pub rows: Option<SchemaOf>,
 }
 
 impl Answer {
@@ -153,17 +154,22 @@ impl Answer {
 
 /// 200 with a `T` as JSON.
 pub(super) const fn json<T: JsonSchema>() -> Answer {
-    Answer { status: 200, media: "application/json", schema: Some(schema_of::<T>), list: false }
+    Answer { status: 200, media: "application/json", schema: Some(schema_of::<T>), rows: None }
 }
 
 /// 200 with a page of `T`s, as a bare JSON array.
 pub(super) const fn list<T: JsonSchema>() -> Answer {
-    Answer { status: 200, media: "application/json", schema: Some(schema_of::<Vec<T>>), list: true }
+    Answer { status: 200, media: "application/json", schema: Some(schema_of::<Vec<T>>), rows: Some(schema_of::<T>) }
+}
+
+/// 200 with a page of `T`s in a `P`.
+pub(super) const fn listed<P: JsonSchema, T: JsonSchema>() -> Answer {
+    Answer { rows: Some(schema_of::<T>), ..json::<P>() }
 }
 
 /// 200 with something else than JSON.
 pub(super) const fn media(media: &'static str) -> Answer {
-    Answer { status: 200, media, schema: None, list: false }
+    Answer { status: 200, media, schema: None, rows: None }
 }
 
 fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -193,6 +199,8 @@ pub struct Route {
     pub answer: Answer,
     /// Answers of another form than [`answer`](Self::answer) and than errors have.
     pub others: &'static [Answer],
+    /// Whether its handler keeps the `Idempotency-Key` in its own commit.
+    pub keeps_key: bool,
     /// Errors beside those that follow from scope, body and query.
     pub errors: &'static [u16],
 }
@@ -220,6 +228,17 @@ impl Route {
     #[must_use]
     pub const fn others(self, others: &'static [Answer]) -> Self {
         Self { others, ..self }
+    }
+
+    /// The same, whose handler keeps the `Idempotency-Key` in its own commit.
+    #[must_use]
+    pub const fn keeps_key(self) -> Self {
+        Self { keeps_key: true, ..self }
+    }
+
+    /// Whether it is about one thing, which has a tag.
+    pub fn is_tagged(&self) -> bool {
+        self.method == "GET" && self.pattern.contains('{') && self.answer.media == "application/json"
     }
 
     /// Every status with an error's body that it may answer, in order.
@@ -254,8 +273,20 @@ pub(super) const fn get(
     summary: &'static str,
     answer: Answer,
 ) -> Route {
-    let (method, body) = ("GET", Body::None);
-    Route { method, pattern, scope, class, summary, body, query: &[], members: &[], answer, others: &[], errors: &[] }
+    Route {
+        method: "GET",
+        pattern,
+        scope,
+        class,
+        summary,
+        body: Body::None,
+        query: &[],
+        members: &[],
+        answer,
+        others: &[],
+        keeps_key: false,
+        errors: &[],
+    }
 }
 
 /// A route that does something. It needs a scope of its own.

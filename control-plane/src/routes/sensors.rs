@@ -1,6 +1,6 @@
 //! `/api/v1/sensors`: what was measured, and by what.
 
-use super::{either, entry, mount};
+use super::{either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants;
@@ -58,8 +58,7 @@ impl From<readings::Entry> for Reading {
 
 async fn list_readings(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", READINGS_DEFAULT, lax::count_in(1, app.limits.page_size_max));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, READINGS_DEFAULT, app.limits.page_size_max);
     let sensor = query.optional("sensor_id", lax::string).filter(|sensor| !sensor.is_empty());
     let filter = readings::Filter {
         sensor: sensor.map(SensorId::from),
@@ -67,8 +66,12 @@ async fn list_readings(app: App, call: Call) -> Result<Reply, ApiError> {
         to: query.optional("end_ts", lax::datetime),
     };
     query.finish()?;
-    let readings = readings::list(&app.history, &filter, limit, offset).await?;
-    Reply::json(&readings.into_iter().map(Reading::from).collect::<Vec<_>>())
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(readings::list(&history, &filter, &start, limit).await?.map(Reading::from)) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -98,9 +101,12 @@ impl From<sensors::Summary> for Sensor {
 
 async fn list_sensors(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", SENSORS_MAX, lax::count_in(1, SENSORS_MAX));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, SENSORS_MAX, SENSORS_MAX);
     query.finish()?;
-    let sensors = sensors::list(&app.history, limit, offset).await?;
-    Reply::json(&sensors.into_iter().map(Sensor::from).collect::<Vec<_>>())
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let history = history.clone();
+        async move { Ok(sensors::list(&history, &start, limit).await?.map(Sensor::from)) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }

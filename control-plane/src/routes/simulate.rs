@@ -135,7 +135,7 @@ async fn send(
     };
     fields.finish()?;
     // A repeat under the same key is the same simulation.
-    let key = call.key(|| digest(&call.body, &call.query))?;
+    let key = call.promise()?;
     let id = key.as_ref().map_or_else(Uuid::new_v4, named_after);
     let correlation = CorrelationId::new(id.to_string());
     for (idx, chunk) in samples.chunks(CHUNK).enumerate() {
@@ -166,15 +166,6 @@ fn incoming(sensor: &str, sample: &ClassicSample) -> Incoming {
         quality: 1.0,
         metadata: sample.metadata.clone(),
     }
-}
-
-fn digest(body: &[u8], query: &[(String, String)]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    for (name, value) in query {
-        digest.update(format!("{name}\0{value}\0"));
-    }
-    digest.update(body);
-    digest.finalize().into()
 }
 
 fn named_after(key: &Key) -> Uuid {

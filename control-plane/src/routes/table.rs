@@ -1,11 +1,12 @@
 //! The table of routes. It says of each who may use it and how often, what it takes and answers, and nothing of how.
 
-use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, media, post};
+use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, listed, media, post};
 use super::{
     agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, plant, reports,
-    root, sensors, simulate, work_orders,
+    root, sensors, simulate, stream, work_orders,
 };
 use crate::plant::Report;
+use domain::Envelope;
 use domain::asset::Technician;
 use persistence::knowledge::SimilarCase;
 use persistence::work_orders::WorkOrder;
@@ -57,7 +58,8 @@ pub const ROUTES: &[Route] = &[
         "Store one reading",
         json::<ingest::Ingest>(),
     )
-    .members(ingest::MEMBERS),
+    .members(ingest::MEMBERS)
+    .keeps_key(),
     post(
         "/api/v1/data/ingest/batch",
         "data:ingest",
@@ -66,21 +68,22 @@ pub const ROUTES: &[Route] = &[
         "Store many readings",
         json::<ingest::Batch>(),
     )
-    .query(&[Param::optional(
-        "correlation_id",
-        Kind::Uuid,
-        "Names the request; one is made up when there is none",
-    )]),
+    .query(&[Param::optional("correlation_id", Kind::Uuid, "Names the request; one is made up when there is none")])
+    .keeps_key(),
     get("/api/v1/sensors/readings", DATA_READ, Class::Read, "List readings, newest first", list::<sensors::Reading>())
         .query(&[
             LIMIT,
             OFFSET,
+            AFTER,
             Param::optional("sensor_id", Kind::Text, "Those of one sensor"),
             Param::optional("start_ts", Kind::Time, "Those measured then or later"),
             Param::optional("end_ts", Kind::Time, "Those measured then or earlier"),
         ]),
-    get("/api/v1/sensors/sensors", DATA_READ, Class::Read, "List sensors by name", list::<sensors::Sensor>())
-        .query(&[Param::or("limit", Kind::Int(Some(1), Some(10_000)), "10000", "Most rows of the page"), OFFSET]),
+    get("/api/v1/sensors/sensors", DATA_READ, Class::Read, "List sensors by name", list::<sensors::Sensor>()).query(&[
+        Param::or("limit", Kind::Int(Some(1), Some(10_000)), "10000", "Most rows of the page"),
+        OFFSET,
+        AFTER,
+    ]),
     post(
         "/api/v1/decisions/submit",
         "tasks:update",
@@ -89,11 +92,13 @@ pub const ROUTES: &[Route] = &[
         "Answer a question to a person",
         json::<decisions::Submitted>().status(201),
     )
-    .members(decisions::MEMBERS),
+    .members(decisions::MEMBERS)
+    .keeps_key(),
     get("/api/v1/decisions", DATA_READ, Class::Read, "List decisions, newest first", list::<decisions::Told>()).query(
         &[
             Param::or("limit", Kind::Int(Some(1), Some(500)), "50", "Most rows of the page"),
             OFFSET,
+            AFTER,
             Param::optional("operator_id", Kind::Text, "Those of one person"),
             Param::optional("request_id", Kind::Text, "Those to one question"),
             Param::optional("correlation_id", Kind::Text, "Those that came of one request"),
@@ -108,7 +113,7 @@ pub const ROUTES: &[Route] = &[
         "List questions that wait for a person",
         list::<decisions::Question>(),
     )
-    .query(&[Param::or("limit", Kind::Int(Some(1), Some(500)), "100", "Most rows of the page")]),
+    .query(&[Param::or("limit", Kind::Int(Some(1), Some(500)), "100", "Most rows of the page"), OFFSET, AFTER]),
     post(
         "/api/v1/maintenance/schedule",
         "maintenance:schedule",
@@ -118,7 +123,8 @@ pub const ROUTES: &[Route] = &[
         json::<maintenance::Told>(),
     )
     .members(maintenance::MEMBERS)
-    .errors(&[504]),
+    .errors(&[504])
+    .keeps_key(),
     get(
         "/api/v1/maintenance/scheduled",
         MAINTENANCE_READ,
@@ -128,6 +134,8 @@ pub const ROUTES: &[Route] = &[
     )
     .query(&[
         Param::or("limit", Kind::Int(Some(1), Some(100)), "25", "Most rows of the page"),
+        OFFSET,
+        AFTER,
         Param::optional("correlation_id", Kind::Text, "That of one request"),
     ]),
     get(
@@ -140,6 +148,7 @@ pub const ROUTES: &[Route] = &[
     .query(&[
         LIMIT,
         OFFSET,
+        AFTER,
         Param::optional("asset", Kind::Text, "Lines and figures of one asset"),
         Param::optional("from", Kind::Time, "The figures cover what was then or later; 90 days before `to` if absent"),
         Param::optional("to", Kind::Time, "And before then; now if absent"),
@@ -153,7 +162,8 @@ pub const ROUTES: &[Route] = &[
         json::<simulate::Simulated>(),
     )
     .query(simulate::DRIFT_PARAMS)
-    .members(simulate::DRIFT_PARAMS),
+    .members(simulate::DRIFT_PARAMS)
+    .keeps_key(),
     post(
         "/api/v1/simulate/anomaly-event",
         "simulate:run",
@@ -163,7 +173,8 @@ pub const ROUTES: &[Route] = &[
         json::<simulate::Simulated>(),
     )
     .query(simulate::ANOMALY_PARAMS)
-    .members(simulate::ANOMALY_PARAMS),
+    .members(simulate::ANOMALY_PARAMS)
+    .keeps_key(),
     post(
         "/api/v1/simulate/normal-data",
         "simulate:run",
@@ -173,7 +184,8 @@ pub const ROUTES: &[Route] = &[
         json::<simulate::Simulated>(),
     )
     .query(simulate::NORMAL_PARAMS)
-    .members(simulate::NORMAL_PARAMS),
+    .members(simulate::NORMAL_PARAMS)
+    .keeps_key(),
     post(
         "/api/v1/demo/golden-path",
         "simulate:run",
@@ -185,7 +197,8 @@ pub const ROUTES: &[Route] = &[
     .query(&[
         Param::or("sensor_events", Kind::Int(Some(5), Some(200)), "15", "Readings of the fault"),
         Param::or("include_decision", Kind::Flag, "false", "Whether a person is asked"),
-    ]),
+    ])
+    .keeps_key(),
     get(
         "/api/v1/demo/golden-path/status/{correlation_id}",
         DATA_READ,
@@ -196,6 +209,7 @@ pub const ROUTES: &[Route] = &[
     .errors(&[404]),
     get("/api/v1/cases", DATA_READ, Class::Read, "List cases, newest first", list::<Case>()).query(&[
         LIMIT,
+        OFFSET,
         AFTER,
         Param::optional("state", Kind::OneOf(&cases::STATES), "Those in one state"),
         Param::optional("asset", Kind::Text, "Those of one asset"),
@@ -208,7 +222,7 @@ pub const ROUTES: &[Route] = &[
         DATA_READ,
         Class::Read,
         "Past cases that resemble one, and what came of them",
-        list::<SimilarCase>(),
+        json::<Vec<SimilarCase>>(),
     )
     .query(&[Param::or("limit", Kind::Int(Some(1), Some(1000)), "10", "Most rows")])
     .errors(&[404]),
@@ -216,15 +230,21 @@ pub const ROUTES: &[Route] = &[
     act("/api/v1/cases/{id}/shelve", "Put a case aside for a while", json::<Case>()).members(cases::SHELVE),
     act("/api/v1/cases/{id}/unshelve", "Take a case back from the shelf", json::<Case>()).members(cases::UNSHELVE),
     act("/api/v1/cases/{id}/feedback", "Say whether a case was real", json::<Case>()).members(cases::FEEDBACK),
-    get("/api/v1/assets", DATA_READ, Class::Read, "List assets with their sensors, by name", list::<plant::Document>())
-        .query(&[LIMIT, OFFSET]),
+    get(
+        "/api/v1/assets",
+        DATA_READ,
+        Class::Read,
+        "List assets with their sensors, by name",
+        json::<Vec<plant::Document>>(),
+    )
+    .query(&[LIMIT, OFFSET]),
     get("/api/v1/assets/{id}", DATA_READ, Class::Read, "One asset with its sensors", json::<plant::Document>())
         .errors(&[404]),
     act("/api/v1/assets/{id}/maintenance", "Take an asset out of service", json::<plant::Document>())
         .members(plant::MAINTENANCE),
     act("/api/v1/assets/{id}/maintenance/end", "Put an asset back in service", json::<plant::Document>())
         .members(plant::MAINTENANCE_END),
-    get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", list::<Technician>())
+    get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", json::<Vec<Technician>>())
         .query(&[LIMIT]),
     post(
         "/api/v1/technicians/{id}/remove",
@@ -248,6 +268,7 @@ pub const ROUTES: &[Route] = &[
         .query(&[
             LIMIT,
             OFFSET,
+            AFTER,
             Param::optional("state", Kind::OneOf(&work_orders::STATES), "Those in one state"),
             Param::optional("asset", Kind::Text, "Those of one asset"),
             Param::optional("technician", Kind::Text, "Those of one technician"),
@@ -284,7 +305,8 @@ pub const ROUTES: &[Route] = &[
         json::<reports::Told>(),
     )
     .members(reports::MEMBERS)
-    .errors(&[504]),
+    .errors(&[504])
+    .keeps_key(),
     get("/api/v1/agents", AGENTS_READ, Class::Read, "The supervision tree", json::<agents::Tree>()),
     post(
         "/api/v1/agents/{name}/pause",
@@ -334,15 +356,31 @@ pub const ROUTES: &[Route] = &[
         json::<Outlook>(),
     )
     .errors(&[404]),
-    get("/api/v1/events", DATA_READ, Class::Read, "List events, in order", json::<events::Page>()).query(&[
-        LIMIT,
-        Param::or("after", Kind::Int(Some(0), None), "0", "Those after this place in the log"),
+    get("/api/v1/events", DATA_READ, Class::Read, "List events, in order", listed::<events::Page, Envelope>()).query(
+        &[
+            LIMIT,
+            Param::or("after", Kind::Int(Some(0), None), "0", "Those after this place in the log"),
+            Param::optional("type", Kind::Text, "Those of one type"),
+            Param::optional("correlation_id", Kind::Text, "Those that came of one request"),
+        ],
+    ),
+    get(
+        "/api/v1/stream",
+        DATA_READ,
+        Class::Stream,
+        "Events as they happen, as server-sent events",
+        media(stream::EVENT_STREAM),
+    )
+    .query(&[
+        Param::optional("topics", Kind::Text, "Types of events, separated by commas; all if absent"),
         Param::optional("correlation_id", Kind::Text, "Those that came of one request"),
+        Param::optional("after", Kind::Int(Some(0), None), "Those after this place in the log; from now on if absent"),
     ]),
     get("/api/v1/notifications", DATA_READ, Class::Read, "List notifications, newest first", list::<Notification>())
         .query(&[
             LIMIT,
             OFFSET,
+            AFTER,
             Param::optional("channel", Kind::Text, "Those of one channel"),
             Param::optional("state", Kind::OneOf(&["requested", "sent", "failed"]), "Those in one state"),
             Param::optional("case", Kind::Uuid, "Those about one case"),
@@ -357,6 +395,7 @@ pub const ROUTES: &[Route] = &[
     .query(&[
         LIMIT,
         OFFSET,
+        AFTER,
         Param::optional("agent", Kind::Text, "Those of one agent"),
         Param::optional("state", Kind::OneOf(&["open", "replayed", "discarded"]), "Those in one state"),
     ]),

@@ -3,7 +3,7 @@
 mod close_out;
 mod steps;
 
-use super::{Route, either, entry, mount};
+use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -59,8 +59,7 @@ async fn document(app: &App, order: WorkOrder) -> Result<Document, ApiError> {
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let name = lax::string_max(app.limits.string_bytes_max);
-    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, 100, app.limits.page_size_max);
     let called = |name: &str| State::ALL.into_iter().find(|state| state.as_str() == name);
     let filter = Filter {
         state: query.optional("state", lax::named(&STATES, called)),
@@ -71,7 +70,12 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
         correlation: None,
     };
     query.finish()?;
-    Reply::json(&work_orders::list(&app.history, &filter, limit, offset).await?)
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let (history, filter) = (history.clone(), filter.clone());
+        async move { Ok(work_orders::list(&history, &filter, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn one(app: App, call: Call) -> Result<Reply, ApiError> {

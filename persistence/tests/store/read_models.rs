@@ -6,6 +6,7 @@ use domain::decision::Proposal;
 use domain::event::Control;
 use domain::work_order::Scheduled;
 use domain::{CaseId, Event, EventId, Timestamp, WorkOrderId};
+use persistence::page::Start;
 use persistence::unit::{Appended, NewEvent, NewReading, Refused};
 use persistence::{cases, readings, sensors, work_orders};
 use serde_json::json;
@@ -72,8 +73,10 @@ async fn of_many_that_open_a_case_one_succeeds() {
     for (_, outcome) in refused {
         assert!(matches!(outcome, Err(Refused::Conflict(_))), "{outcome:?}");
     }
-    let page = cases::list(&bench.store.history(), &cases::Filter::default(), None, 10).await.expect("it is read");
-    assert_eq!(page.cases.iter().map(|case| case.id).collect::<Vec<_>>(), [stored[0].0]);
+    let page = cases::list(&bench.store.history(), &cases::Filter::default(), &Start::default(), 10)
+        .await
+        .expect("it is read");
+    assert_eq!(page.rows.iter().map(|case| case.id).collect::<Vec<_>>(), [stored[0].0]);
     assert_eq!(bench.events().await.len(), 1);
 }
 
@@ -89,8 +92,9 @@ async fn a_unit_that_books_a_technician_twice_changes_nothing() {
     // then all of it is refused,
     assert!(matches!(refused, Err(Refused::Conflict(_))), "{refused:?}");
     assert_eq!(bench.events().await.len(), 1);
-    let orders = work_orders::list(&bench.store.history(), &work_orders::Filter::default(), 10, 0).await;
-    assert_eq!(orders.expect("they are read").len(), 1);
+    let orders =
+        work_orders::list(&bench.store.history(), &work_orders::Filter::default(), &Start::default(), 10).await;
+    assert_eq!(orders.expect("they are read").rows.len(), 1);
     // and from ten on she is free.
     let third = booked("2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z");
     assert!(matches!(bench.store.append(vec![third], None).await, Ok(Appended::Stored(_))));
@@ -105,13 +109,16 @@ async fn readings_and_sensors_are_found_as_they_came() {
     bench.stored(vec![NewReading { taken_at: at("2026-11-20T00:00:00Z"), ..reading("T1", 0.5) }]).await;
     let history = bench.store.history();
     // then they are listed, the newest measurement first,
-    let entries = readings::list(&history, &readings::Filter::default(), 10, 0).await.expect("they are read");
+    let entries = readings::list(&history, &readings::Filter::default(), &Start::default(), 10)
+        .await
+        .expect("they are read")
+        .rows;
     let values: Vec<f64> = entries.iter().map(|entry| entry.reading.value).collect();
     assert_eq!(values, [2.5, 1.5, 0.5]);
     assert_eq!(entries[0].extra, location.map(|extra| *extra));
     assert_eq!(entries[1].reading.sensor, sensor("T1"));
     // and the sensors tell how much they sent.
-    let summaries = sensors::list(&history, 10, 0).await.expect("they are read");
+    let summaries = sensors::list(&history, &Start::default(), 10).await.expect("they are read").rows;
     let sent: Vec<(&str, u64, Option<Timestamp>)> = summaries
         .iter()
         .map(|summary| (summary.sensor.id.as_str(), summary.reading_count, summary.first_reading))

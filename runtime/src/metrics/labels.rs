@@ -70,11 +70,15 @@ pub enum Limit {
     LagEvents,
     /// Bytes that must be free on the disk.
     DiskFree,
+    /// Open streams of events.
+    Streams,
+    /// Those of one caller.
+    StreamsPerKey,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::BodyReadTimeout,
@@ -85,6 +89,8 @@ impl Limit {
         Self::IngestBytes,
         Self::LagEvents,
         Self::DiskFree,
+        Self::Streams,
+        Self::StreamsPerKey,
     ];
 
     /// Its name in the settings.
@@ -100,6 +106,8 @@ impl Limit {
             Self::IngestBytes => "ingest_bytes_max",
             Self::LagEvents => "lag_events_max",
             Self::DiskFree => "disk_free_bytes_min",
+            Self::Streams => "streams_max",
+            Self::StreamsPerKey => "streams_per_key_max",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::reading;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
-use crate::request::{Call, Fields, decode, decode_error, fresh_correlation, lax, quote_non_finite};
+use crate::request::{Call, Fields, decode, decode_error, lax, quote_non_finite};
 use domain::reading::{Incoming, Problem, SensorType};
 use domain::{CorrelationId, Timestamp};
 use persistence::unit::Ingested;
@@ -59,7 +59,7 @@ pub(super) async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> 
     let mut query = call.query();
     let correlation = query.optional("correlation_id", lax::uuid);
     query.finish()?;
-    let correlation = correlation.map_or_else(fresh_correlation, |id| CorrelationId::new(id.to_string()));
+    let correlation = correlation.map_or_else(|| call.correlation(), |id| CorrelationId::new(id.to_string()));
     let key = call.key(|| Sha256::digest(&call.body).into())?;
     let items = items(&call)?;
     if items.is_empty() {

@@ -13,6 +13,7 @@ use domain::close_out::{Action, Cause, CloseOut, Mode};
 use domain::decision::By;
 use domain::work_order::{Cancelled, Completed, Held, Started, State, Step, Verified};
 use domain::{Event, Timestamp};
+use persistence::page::Start;
 use persistence::unit::Refused;
 use persistence::work_orders::{self, Filter, WorkOrder};
 use persistence::{assets, sensors};
@@ -227,7 +228,7 @@ async fn back_in_service(app: &App, order: &WorkOrder, by: &str, why: &str) -> R
         return Ok(None);
     }
     let filter = Filter { asset: Some(asset.clone()), open: true, ..Filter::default() };
-    let others = work_orders::list(&app.history, &filter, OF_ASSET_MAX, 0).await?;
+    let others = work_orders::list(&app.history, &filter, &Start::default(), OF_ASSET_MAX).await?.rows;
     let at_work = others
         .iter()
         .filter(|other| other.order.work_order != order.order.work_order)
