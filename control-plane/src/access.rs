@@ -2,7 +2,7 @@
 //!
 //! The store keeps a key's SHA-256 and no key. What it said of one is believed for a second.
 
-mod key;
+pub(crate) mod key;
 
 pub use key::{NewKey, new_key};
 

@@ -10,6 +10,7 @@ mod app;
 mod connection;
 mod crew;
 mod follow;
+pub mod fuzz;
 mod instants;
 pub mod node;
 mod openapi;

@@ -11,7 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod docs;
 mod events;
 mod health;
-mod ingest;
+pub(crate) mod ingest;
 mod lists;
 mod maintenance;
 mod metrics;
@@ -188,7 +188,7 @@ fn request_id(headers: &HeaderMap) -> &str {
 }
 
 /// The values of the parameters of `pattern` in `path`, decoded; `None` when it does not match.
-fn params(pattern: &str, path: &str) -> Option<Vec<String>> {
+pub(crate) fn params(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut values = Vec::new();
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     loop {

@@ -14,7 +14,7 @@ use domain::event::Control;
 use domain::{Envelope, Event, Seq};
 use futures_util::FutureExt;
 use persistence::unit::{AgentUnit, DeadLetter, Incarnation, Origin, Refused};
-use persistence::{Log, dead_letters};
+use persistence::{Log, StoreError, dead_letters};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -89,8 +89,8 @@ impl From<Refused> for End {
     }
 }
 
-impl From<persistence::StoreError> for End {
-    fn from(error: persistence::StoreError) -> Self {
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
@@ -437,7 +437,10 @@ impl<A: Agent> Tenure<A> {
 
 /// `envelope` as the agent hears it: a dead letter that is replayed is heard as the event that was given up, at the
 /// place in the log where it is replayed.
-async fn heard<'e, A: Agent>(envelope: &'e Arc<Envelope>, log: &Log) -> Result<Cow<'e, Envelope>, End> {
+pub(crate) async fn heard<'e, A: Agent>(
+    envelope: &'e Arc<Envelope>,
+    log: &Log,
+) -> Result<Cow<'e, Envelope>, StoreError> {
     let mut given_up = None;
     let mut at = envelope.clone();
     // What failed again was given up at the place of its replay.

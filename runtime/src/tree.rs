@@ -4,11 +4,13 @@ use crate::agent::{Agent, Called, Effects};
 use crate::called::{self, Port};
 use crate::faults::Faults;
 use crate::part::{self, Part};
+use crate::retrace::{self, Retraced};
 use crate::slot::{Kind, Slot};
 use crate::{Shared, host};
 use anyhow::Context as _;
 use config::Config;
 use futures_util::future::BoxFuture;
+use persistence::{Log, Store};
 use ractor::ActorCell;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -34,6 +36,20 @@ impl Tree {
         self
     }
 
+    /// Handles all that the agents in `store` have handled once more, from the first event on, and compares what they
+    /// said and what they remember with that. Meant for a store on which no node runs.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read, or an agent fails at an event that it once handled.
+    pub async fn retrace(&self, store: &Store) -> anyhow::Result<Vec<Retraced>> {
+        let mut histories = Vec::new();
+        for retrace in self.children.iter().filter_map(|child| child.retrace.as_ref()) {
+            histories.push(retrace(store.log().clone()).await?);
+        }
+        Ok(histories)
+    }
+
     /// The same tree, harmed by `faults`: for fault tests.
     #[must_use]
     pub fn harmed_by(mut self, faults: Faults) -> Self {
@@ -43,6 +59,8 @@ impl Tree {
 }
 
 type Spawn = Box<dyn Fn(Arc<Shared>, ActorCell) -> BoxFuture<'static, Result<Life, String>> + Send + Sync>;
+
+type Retrace = Box<dyn Fn(Log) -> BoxFuture<'static, anyhow::Result<Retraced>> + Send + Sync>;
 
 /// A running incarnation, as the supervisor holds it.
 pub(crate) struct Life {
@@ -56,6 +74,8 @@ pub struct Child {
     pub(crate) spawn: Spawn,
     /// Asks a part to end; hosts are asked through their slot.
     pub(crate) part: Option<Arc<Part>>,
+    /// Compares its history with one without interruptions, if it has a state.
+    pub(crate) retrace: Option<Retrace>,
 }
 
 impl std::fmt::Debug for Child {
@@ -83,13 +103,17 @@ pub fn hosted<A: Agent>(agent: A) -> Child {
     };
     let slot = Arc::new(Slot::new(A::NAME, kind, |event| A::accept(event).is_some()));
     let spawn: Spawn = {
-        let slot = Arc::clone(&slot);
+        let (agent, slot) = (Arc::clone(&agent), Arc::clone(&slot));
         Box::new(move |shared, supervisor| {
             let (agent, slot) = (Arc::clone(&agent), Arc::clone(&slot));
             Box::pin(async move { host::spawn(agent, slot, shared, supervisor).await })
         })
     };
-    Child { slot, spawn, part: None }
+    let retrace: Retrace = Box::new(move |log| {
+        let agent = Arc::clone(&agent);
+        Box::pin(async move { retrace::retrace(&*agent, &log).await })
+    });
+    Child { slot, spawn, part: None, retrace: Some(retrace).filter(|_| kind == Kind::Agent) }
 }
 
 /// An agent that is called, with its section of `config`, and the port through which it is.
@@ -109,7 +133,7 @@ pub fn called<C: Called>(config: &Config, deps: C::Deps) -> anyhow::Result<(Chil
             Box::pin(async move { called::spawn(agent, slot, port, shared, supervisor).await })
         })
     };
-    Ok((Child { slot, spawn, part: None }, port))
+    Ok((Child { slot, spawn, part: None, retrace: None }, port))
 }
 
 /// An essential part: work without end that the node cannot do without.
@@ -123,7 +147,7 @@ pub(crate) fn essential(part: Part) -> Child {
             Box::pin(async move { part::spawn(part, slot, shared, supervisor).await })
         })
     };
-    Child { slot, spawn, part: Some(part) }
+    Child { slot, spawn, part: Some(part), retrace: None }
 }
 
 fn section(name: &str) -> String {

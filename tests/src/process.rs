@@ -36,10 +36,25 @@ impl Process {
     ///
     /// It ended before it listened.
     pub fn start(folder: &Path, key: Option<&str>, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(folder, key, arguments, &[])
+    }
+
+    /// The same, with `settings` in its environment.
+    ///
+    /// # Errors
+    ///
+    /// It ended before it listened.
+    pub fn start_with(
+        folder: &Path,
+        key: Option<&str>,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(program()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder)
             .args(arguments)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -57,6 +72,11 @@ impl Process {
         }
         let status = child.wait()?;
         bail!("the node ended with {status} before it listened")
+    }
+
+    /// The process, by its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A client with all scopes.

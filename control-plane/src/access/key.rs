@@ -56,7 +56,7 @@ pub fn new_key(
 }
 
 /// The part of `key` by which the store finds it; `None` when it is no key of ours, or a mistyped one.
-pub(super) fn prefix_of(key: &str) -> Option<&str> {
+pub(crate) fn prefix_of(key: &str) -> Option<&str> {
     let (checked, given) = key.split_at_checked(key.len().checked_sub(CHECK_CHARS)?)?;
     let (prefix, secret) = checked.rsplit_once('_')?;
     let id = prefix.strip_prefix(PREFIX)?;

@@ -2,7 +2,7 @@
 //!
 //! What a reading must be like is judged by the agent that acquires data; here it is only read.
 
-mod batch;
+pub(crate) mod batch;
 
 pub(crate) use batch::Batch;
 
@@ -112,7 +112,7 @@ async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
 /// The reading that a body describes; or several, when it has metrics side by side in place of a value.
 ///
 /// Each of those becomes a sensor of its own, `<sensor_id>.<metric>`, of the asset `<sensor_id>`.
-fn readings(fields: &mut Fields) -> Vec<Incoming> {
+pub(crate) fn readings(fields: &mut Fields) -> Vec<Incoming> {
     let metrics: Vec<SensorType> =
         SIDE_BY_SIDE.into_iter().filter(|metric| !fields.has("value") && fields.has(metric.as_str())).collect();
     if metrics.is_empty() {

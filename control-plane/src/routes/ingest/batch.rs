@@ -126,7 +126,7 @@ fn items(call: &Call) -> Result<Vec<Item>, ApiError> {
 }
 
 /// An item a line. Empty lines are none.
-fn lines(body: &[u8]) -> Vec<Item> {
+pub(crate) fn lines(body: &[u8]) -> Vec<Item> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     lines
         .map(|line| match serde_json::from_slice::<Quick<'_>>(line) {
@@ -137,7 +137,7 @@ fn lines(body: &[u8]) -> Vec<Item> {
 }
 
 /// The members of an array, or of the `readings` of an object.
-fn array(body: &[u8]) -> Result<Vec<Item>, ApiError> {
+pub(crate) fn array(body: &[u8]) -> Result<Vec<Item>, ApiError> {
     if body.trim_ascii().is_empty() {
         return Err(ApiError::invalid("body", "Field required"));
     }

@@ -1,0 +1,242 @@
+//! Events that harm whoever handles them, among many that do not.
+
+use anyhow::{Context as _, ensure};
+use config::Config;
+use domain::model::{TrainingFailed, TrainingRequested};
+use domain::{CorrelationId, Event, EventId, SensorId, Seq};
+use persistence::Store;
+use persistence::dead_letters::{self, Filter};
+use persistence::page::Start;
+use persistence::unit::NewEvent;
+use runtime::faults::{Fault, Faults};
+use runtime::{Agent, Clock, Ctx, Failure, Metrics, Runtime, Tree, hosted};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Events appended at once.
+const BATCH: u64 = 500;
+/// Time that one event may take, in seconds: short, because every hang costs it five times.
+const DEADLINE: f64 = 0.1;
+
+/// Answers each request once, with the number of those that it has answered.
+struct Answering;
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Answered {
+    count: u64,
+}
+
+impl Agent for Answering {
+    const NAME: &'static str = "answering";
+    type Settings = ();
+    type Deps = ();
+    type State = Answered;
+    type Message = SensorId;
+
+    fn start((): (), (): ()) -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    fn accept(event: &Event) -> Option<SensorId> {
+        match event {
+            Event::TrainingRequested(request) => Some(request.sensor.clone()),
+            _ => None,
+        }
+    }
+
+    async fn handle(&self, answered: &mut Answered, sensor: SensorId, ctx: &mut Ctx) -> Result<(), Failure> {
+        answered.count += 1;
+        ctx.emit(Event::TrainingFailed(TrainingFailed { sensor, reason: answered.count.to_string() }));
+        Ok(())
+    }
+}
+
+/// What the event at `seq` of `n` does: 1 % panics, 0.1 % hangs, four abort the process.
+fn harm(seq: Seq, n: u64) -> Option<Fault> {
+    let seq = seq.0.unsigned_abs();
+    match seq {
+        _ if n < seq => None,
+        _ if seq % (n / 4) == n / 8 => Some(Fault::Abort),
+        _ if seq % 1_000 == 513 => Some(Fault::Hang),
+        _ if seq % 100 == 7 => Some(Fault::Panic),
+        _ => None,
+    }
+}
+
+fn settings(folder: &Path) -> anyhow::Result<Config> {
+    let config = Config::defaults().with("store.data_dir", folder.to_string_lossy().into_owned())?;
+    Ok(config.with("supervision.handle_deadline_seconds", DEADLINE)?.with("supervision.dead_letters_max", 1_000_000)?)
+}
+
+/// What a run showed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Events.
+    pub events: u64,
+    /// Good ones that were answered once.
+    pub answered_once: u64,
+    /// Good ones that were not, or more than once.
+    pub wrong: u64,
+    /// Bad ones that are dead letters after as many attempts as the rule says.
+    pub dead_letters: u64,
+    /// Bad ones that are not, and good ones that are.
+    pub misjudged: u64,
+    /// Events that abort the process.
+    pub killers: u64,
+    /// Ends of the process that each of them caused, rounded up.
+    pub ends_per_killer: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Everything as promised.
+    pub fn holds(&self) -> bool {
+        self.wrong == 0 && self.misjudged == 0
+    }
+}
+
+/// Handles `n` events, some of which are poison, in processes of their own: `executable poisoned FOLDER N`, which must
+/// call [`serve`].
+///
+/// # Errors
+///
+/// The store or the processes do not do as they should.
+pub async fn run(n: u64, executable: &Path) -> anyhow::Result<Report> {
+    let folder = TempDir::new()?;
+    let began = Instant::now();
+    fill(folder.path(), n).await?;
+    let killers = (1..=n).filter(|seq| harm(Seq(seq.cast_signed()), n) == Some(Fault::Abort)).count() as u64;
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        let status = Command::new(executable)
+            .arg("poisoned")
+            .arg(folder.path())
+            .arg(n.to_string())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if status.success() {
+            break;
+        }
+        ensure!(starts <= 10 * (killers + 1), "the process ends again and again: {status}");
+    }
+    let mut report = judge(folder.path(), n).await?;
+    report.killers = killers;
+    report.ends_per_killer = (starts - 1).div_ceil(killers.max(1));
+    report.took = began.elapsed();
+    Ok(report)
+}
+
+async fn opened<T>(folder: &Path, work: impl AsyncFnOnce(&Store) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let store = Store::open(&settings(folder)?.section("store")?).await?;
+    let mut writer = JoinSet::new();
+    writer.spawn({
+        let store = store.clone();
+        async move { store.run_writer().await }
+    });
+    let done = work(&store).await;
+    store.close();
+    writer.join_next().await.context("the writer runs")???;
+    done
+}
+
+async fn fill(folder: &Path, n: u64) -> anyhow::Result<()> {
+    opened(folder, async |store| {
+        for first in (0..n).step_by(usize::try_from(BATCH)?) {
+            let event = |_| NewEvent {
+                id: EventId(Uuid::now_v7()),
+                cause: None,
+                correlation: CorrelationId::from("poison"),
+                source: "test".into(),
+                at: Clock::System.now(),
+                event: Event::TrainingRequested(TrainingRequested {
+                    sensor: SensorId::from("s"),
+                    as_of: Clock::System.now(),
+                    reason: "test".to_owned(),
+                }),
+            };
+            store.append((first..n.min(first + BATCH)).map(event).collect(), None).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Handles the events in `folder` until the last of `n` is done with. May be ended by one of them.
+///
+/// # Errors
+///
+/// The node does not start.
+pub async fn serve(folder: &Path, n: u64) -> anyhow::Result<()> {
+    let config = settings(folder)?;
+    let store = Store::open(&config.section("store")?).await?;
+    let faults = Faults::planned(move |_, envelope| envelope.and_then(|envelope| harm(envelope.seq, n)));
+    let tree = Tree::new().agents([hosted(Answering)]).harmed_by(faults);
+    let runtime =
+        Runtime::start(tree, store.clone(), Clock::System, config.section("supervision")?, Metrics::new()).await?;
+    loop {
+        let done =
+            runtime.status().await?.iter().any(|agent| agent.name == "answering" && n.cast_signed() <= agent.cursor);
+        if done {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    runtime.stop(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+async fn judge(folder: &Path, n: u64) -> anyhow::Result<Report> {
+    opened(folder, async |store| {
+        let mut requests: HashMap<EventId, Seq> = HashMap::new();
+        let mut answers: HashMap<Seq, u64> = HashMap::new();
+        let mut at = Seq(0);
+        loop {
+            let events = store.log().after(at, 1_000).await?;
+            let Some(last) = events.last() else { break };
+            at = last.seq;
+            for envelope in &events {
+                match (&envelope.event, envelope.cause) {
+                    (Event::TrainingRequested(_), _) => {
+                        requests.insert(envelope.id, envelope.seq);
+                    }
+                    (Event::TrainingFailed(_), Some(cause)) => {
+                        *answers.entry(*requests.get(&cause).context("an answer to nothing")?).or_default() += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut attempts: HashMap<Seq, u32> = HashMap::new();
+        let mut start = Start::default();
+        loop {
+            let page = dead_letters::list(&store.history(), &Filter::default(), &start, 1_000).await?;
+            attempts.extend(page.rows.iter().map(|letter| (letter.seq, letter.attempts)));
+            let Some(next) = page.next else { break };
+            start = Start::After(next);
+        }
+        let (mut answered_once, mut wrong, mut buried, mut misjudged) = (0, 0, 0, 0);
+        for seq in (1..=n).map(|seq| Seq(seq.cast_signed())) {
+            let times = answers.get(&seq).copied().unwrap_or(0);
+            match (harm(seq, n), attempts.get(&seq)) {
+                (None, None) if times == 1 => answered_once += 1,
+                (None, None) => wrong += 1,
+                (Some(Fault::Abort), Some(3)) if times == 0 => buried += 1,
+                // One whose end came together with that of the process may count once more, or be given up sooner.
+                (Some(Fault::Panic | Fault::Hang), Some(3..=6)) if times == 0 => buried += 1,
+                _ => misjudged += 1,
+            }
+        }
+        let (killers, ends_per_killer, took) = (0, 0, Duration::ZERO);
+        Ok(Report { events: n, answered_once, wrong, dead_letters: buried, misjudged, killers, ends_per_killer, took })
+    })
+    .await
+}
