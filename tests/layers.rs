@@ -109,3 +109,44 @@ fn nothing_else_lies_at_the_top_level() {
         }
     }
 }
+
+/// The packages that the product is built on; each has its place in `ARCHITECTURE.md`.
+const PACKAGES: [&str; 13] = [
+    "ractor",
+    "tokio",
+    "warp",
+    "sea-orm",
+    "redis",
+    "serde",
+    "ndarray",
+    "linfa",
+    "statrs",
+    "tracing",
+    "prometheus-client",
+    "dashmap",
+    "uuid",
+];
+
+#[test]
+fn each_package_is_used_where_the_architecture_says() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is an ARCHITECTURE.md");
+    let paragraph = text.split("\n\n").find_map(|paragraph| paragraph.strip_prefix("**Packages.**"));
+    let entries = paragraph.expect("it has a paragraph on packages").replace('\n', " ");
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+    let mut places = BTreeMap::new();
+    for (packages, place) in entries.split('·').map(|entry| entry.split_once(':').expect("packages: place")) {
+        let place = quoted(place).remove(0);
+        places.extend(quoted(packages).into_iter().map(|package| (package, place.clone())));
+    }
+    for package in PACKAGES {
+        let place = places.get(package).unwrap_or_else(|| panic!("{package} has no place in ARCHITECTURE.md"));
+        let source = std::fs::read_to_string(root().join(place)).unwrap_or_else(|error| panic!("{place}: {error}"));
+        let shipped = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let named = package.replace('-', "_");
+        let uses = |line: &str| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains(&format!("{named}::")) && !code.contains(&format!("_{named}::"))
+        };
+        assert!(shipped.lines().any(uses), "{place} does not use {package}");
+    }
+}

@@ -71,6 +71,8 @@ impl Called for DataAcquisition {
                 item.and_then(|incoming| judge(incoming, &self.limits, now)).map(|reading| readings.push(reading))
             })
             .collect();
+        let n_accepted = readings.len();
+        debug!(agent = Self::NAME, correlation_id = %submission.correlation, accepted = n_accepted, rejected = items.len() - n_accepted, "readings judged");
         if !items.is_empty() {
             let unit = Ingest {
                 readings,

@@ -130,7 +130,8 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
     let config = options.settings()?;
-    logging::start(&config)?;
+    let stream = if matches!(command, Command::Serve) { logging::Stream::Output } else { logging::Stream::Error };
+    logging::start(&config, stream)?;
     // The HTTP client brings no cryptography of its own.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a provider of cryptography was installed before");

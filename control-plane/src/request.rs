@@ -11,7 +11,7 @@ use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply;
-use crate::routes::{Body, REQUEST_ID, Route};
+use crate::routes::{Body, REQUEST_ID, Route, request_id};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -22,7 +22,6 @@ use runtime::metrics::Limit;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
-use uuid::Uuid;
 use warp::http::{HeaderMap, header};
 
 /// Longest `Idempotency-Key`.
@@ -45,6 +44,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// What everything that comes of this request is known by: the request's id.
+    pub(crate) fn correlation(&self) -> CorrelationId {
+        CorrelationId::new(request_id(&self.headers).to_owned())
+    }
+
     /// The value of the pattern's parameter `idx`, decoded.
     pub(crate) fn param(&self, idx: usize) -> &str {
         self.params.get(idx).map_or("", String::as_str)
@@ -146,11 +150,6 @@ impl Call {
         let key = self.promise()?;
         Ok(key.map(|Key { scope, key, body_sha256 }| Idempotency { scope, key, body_sha256, response, at }))
     }
-}
-
-/// A correlation id that nobody else has.
-pub(crate) fn fresh_correlation() -> CorrelationId {
-    CorrelationId::new(Uuid::new_v4().to_string())
 }
 
 /// A refused body of up to so many times what is allowed is read to its end and thrown away.

@@ -42,6 +42,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use table::entry;
+use tracing::Instrument as _;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, Method};
 use warp::path::FullPath;
@@ -107,20 +108,33 @@ where
             let (app, handler, started) = (app.clone(), handler.clone(), Instant::now());
             async move {
                 let request_id = request_id(&headers).to_owned();
-                let outcome = AssertUnwindSafe(async {
-                    let caller = app.access.check(route.scope, &headers, peer).await?;
-                    let (body, permit) = request::read_body(&app, route, &headers, body).await?;
-                    let headers = headers.clone();
-                    let call = Call { route, caller, headers, params, query, body, permit };
-                    request::once(&app, call, handler).await
-                });
+                let span = tracing::info_span!("request", route = route.pattern, correlation_id = request_id);
+                let outcome = AssertUnwindSafe(
+                    async {
+                        let caller = app.access.check(route.scope, &headers, peer).await?;
+                        let (body, permit) = request::read_body(&app, route, &headers, body).await?;
+                        let headers = headers.clone();
+                        let call = Call { route, caller, headers, params, query, body, permit };
+                        request::once(&app, call, handler).await
+                    }
+                    .instrument(span),
+                );
                 // The panic itself was logged where it happened.
                 let outcome = outcome.catch_unwind().await.unwrap_or(Err(ApiError::Internal));
                 let outcome = outcome.map(|reply| if route.is_tagged() { reply.tagged(&headers) } else { reply });
                 let outcome = outcome.map(|reply| reply.packed(&headers));
                 let mut response = reply::respond(outcome, &request_id);
                 trace_on(&headers, &mut response);
-                app.metrics.answered(route.pattern, route.method, response.status().as_u16(), started.elapsed());
+                let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+                app.metrics.answered(route.pattern, route.method, status, elapsed);
+                tracing::debug!(
+                    method = route.method,
+                    route = route.pattern,
+                    status,
+                    elapsed_seconds = elapsed.as_secs_f64(),
+                    correlation_id = request_id,
+                    "request answered"
+                );
                 response
             }
         })
@@ -183,7 +197,7 @@ fn one_of<T: Copy, const N: usize>(
 }
 
 /// The request's id, which the server made sure of.
-fn request_id(headers: &HeaderMap) -> &str {
+pub(crate) fn request_id(headers: &HeaderMap) -> &str {
     headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 

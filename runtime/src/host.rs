@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tracing::{Instrument, debug, debug_span, error, warn};
+use tracing::{Instrument, debug, error, info_span, warn};
 
 /// Life of a process after which its end is no longer blamed on its start.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -217,7 +217,7 @@ impl<A: Agent> Tenure<A> {
             Effects::Outside { deadline } => deadline,
         };
         let mut ctx = Ctx::new(A::NAME, ReadingSource::Log(self.shared.store.log().clone()), envelope);
-        let span = debug_span!("handle", agent = A::NAME, seq = envelope.seq.0, event_id = %envelope.id, correlation_id = %envelope.correlation);
+        let span = info_span!("handle", agent = A::NAME, seq = envelope.seq.0, event_id = %envelope.id, correlation_id = %envelope.correlation);
         self.slot.busy(deadline);
         let began = Instant::now();
         let outcome = tokio::time::timeout(
@@ -285,6 +285,7 @@ impl<A: Agent> Tenure<A> {
             }
             match self.handle(&mut place.state, message, &heard).await {
                 Ok(more) => {
+                    debug!(agent = A::NAME, event_id = %envelope.id, correlation_id = %envelope.correlation, said = more.events.len(), "event handled");
                     said.append(more);
                     handled += 1;
                     place.passage.handled(envelope.seq);

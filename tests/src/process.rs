@@ -1,10 +1,13 @@
 //! A whole node in a process of its own, which can be killed.
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use anyhow::{Context, bail};
-use std::io::{BufRead, BufReader};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The program, built beside the caller.
 ///
@@ -22,11 +25,33 @@ pub fn program() -> anyhow::Result<PathBuf> {
     bail!("the program is not built: cargo build -p control-plane (with --release for release runs)")
 }
 
+/// Lines that a process has written so far. They are read as they come, so that it never waits for a reader.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn of(source: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let kept = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(source).lines().map_while(Result::ok) {
+                kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        lines
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A running node. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     client: Client,
+    log: Lines,
 }
 
 impl Process {
@@ -39,7 +64,7 @@ impl Process {
         Self::start_with(folder, key, arguments, &[])
     }
 
-    /// The same, with `settings` in its environment.
+    /// The same with more variables in its environment, such as secrets.
     ///
     /// # Errors
     ///
@@ -48,30 +73,36 @@ impl Process {
         folder: &Path,
         key: Option<&str>,
         arguments: &[&str],
-        settings: &[(&str, &str)],
+        variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let mut child = Command::new(program()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder)
             .args(arguments)
-            .envs(settings.iter().copied())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take().context("its output is piped")?;
-        let mut key = key.map(str::to_owned);
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            if let Some(found) = line.split_whitespace().find(|word| word.starts_with("smk_")) {
-                key = Some(found.to_owned());
+        let log = Lines::of(child.stdout.take().context("its output is piped")?);
+        let told = Lines::of(child.stderr.take().context("its error output is piped")?);
+        let began = Instant::now();
+        loop {
+            let lines = told.so_far();
+            if let Some(base) = lines.iter().find_map(|line| line.strip_prefix("listening on ")) {
+                let shown = lines.iter().find(|line| line.starts_with("smk_")).cloned();
+                let client = Client::new(base.trim(), shown.or(key.map(str::to_owned)));
+                return Ok(Self { child, client, log });
             }
-            if let Some(base) = line.strip_prefix("listening on ") {
-                return Ok(Self { child, client: Client::new(base.trim(), key) });
+            if let Some(status) = child.try_wait()? {
+                bail!("the node ended with {status} before it listened: {}", told.so_far().join("\n"));
             }
+            if PATIENCE < began.elapsed() {
+                child.kill()?;
+                bail!("the node did not listen within {PATIENCE:?}: {}", lines.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
-        let status = child.wait()?;
-        bail!("the node ended with {status} before it listened")
     }
 
     /// The process, by its number.
@@ -82,6 +113,20 @@ impl Process {
     /// A client with all scopes.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The lines of its log so far, each of which must be a JSON object.
+    ///
+    /// # Panics
+    ///
+    /// One is none.
+    pub fn log(&self) -> Vec<Value> {
+        let lines = self.log.so_far();
+        let parse = |line: &String| match serde_json::from_str(line) {
+            Ok(Value::Object(members)) => Value::Object(members),
+            _ => panic!("a line of the log is no JSON object: {line}"),
+        };
+        lines.iter().map(parse).collect()
     }
 
     /// Ends it as a power cut would, without a chance to finish.

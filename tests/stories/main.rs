@@ -9,6 +9,7 @@ mod contract;
 mod durability;
 mod golden_path;
 mod ingest;
+mod logs;
 mod maintenance;
 mod metrics;
 mod operations;

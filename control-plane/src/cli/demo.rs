@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
     }
     output::line(format_args!("data folder: {dir}"))?;
     let node = Node::start(config, Clock::System).await?;
-    serve::announce(&node)?;
+    output::line(serve::announcement(&node).join("\n"))?;
     let key = match node.first_key() {
         Some(key) => Some(key.to_owned()),
         None => own_key()?,

@@ -1,9 +1,13 @@
-//! Where logs go: standard error, as JSON, or as text when a person is looking.
+//! Where logs go, and in which form.
+//!
+//! A command that prints an answer logs to standard error, so that what it prints can be read by a program. `serve`
+//! prints no answer: there standard output is the log, as whatever runs a service expects it.
 
 use config::Config;
 use serde::Deserialize;
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// `[logging]`.
 #[derive(Debug, Deserialize)]
@@ -28,12 +32,50 @@ enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Format {
+    /// Text where a person is looking, JSON elsewhere.
+    Auto,
     Json,
     Text,
 }
 
-/// Starts logging as `config` says. Panics are logged too.
-pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+impl Stream {
+    fn is_terminal(self) -> bool {
+        match self {
+            Self::Output => io::stdout().is_terminal(),
+            Self::Error => io::stderr().is_terminal(),
+        }
+    }
+
+    fn writer(self) -> BoxMakeWriter {
+        match self {
+            Self::Output => BoxMakeWriter::new(io::stdout),
+            Self::Error => BoxMakeWriter::new(io::stderr),
+        }
+    }
+}
+
+impl Format {
+    /// Whether lines are JSON where a person looks, or nobody does.
+    fn is_json(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => !terminal,
+            Self::Json => true,
+            Self::Text => false,
+        }
+    }
+}
+
+/// Starts logging to `stream` as `config` says. Panics are logged too.
+pub(crate) fn start(config: &Config, stream: Stream) -> anyhow::Result<()> {
     let Settings { level, format } = config.section("logging")?;
     // Our own libraries at the chosen level; others speak up only when something is wrong.
     let (ours, others) = match level {
@@ -46,11 +88,12 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
     let crates = ["agents", "config", "control_plane", "persistence", "runtime", "simulations", "smart_maintenance"];
     let directives: Vec<String> = crates.iter().map(|name| format!("{name}={ours}")).collect();
     let filter = EnvFilter::try_new(format!("{others},{}", directives.join(",")))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = if format == Format::Text || io::stderr().is_terminal() {
-        logs.with_ansi(io::stderr().is_terminal()).try_init()
-    } else {
+    let terminal = stream.is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stream.writer());
+    let started = if format.is_json(terminal) {
         logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    } else {
+        logs.with_ansi(terminal).try_init()
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
     std::panic::set_hook(Box::new(|panic| {
@@ -59,4 +102,18 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
         tracing::error!(error = message, location, "panic");
     }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_decides_the_form_and_only_auto_looks_where_the_lines_go() {
+        for terminal in [false, true] {
+            assert!(Format::Json.is_json(terminal));
+            assert!(!Format::Text.is_json(terminal));
+            assert_eq!(Format::Auto.is_json(terminal), !terminal);
+        }
+    }
 }

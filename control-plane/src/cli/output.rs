@@ -1,4 +1,4 @@
-//! What the command line says: its own lines on standard output, complaints on standard error. Logs are apart.
+//! What the command line says: its answers on standard output, words to whoever started it on standard error.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -10,10 +10,15 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes one line for the person who started the program; where it went is no reason to fail.
+pub(crate) fn aside(text: impl Display) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
 /// Tells a person why the program ends.
 pub(crate) fn complaint(error: &anyhow::Error) {
     // When standard error is gone too, the exit code has to do.
-    drop(writeln!(io::stderr().lock(), "smart-maintenance: {}", reason(error)));
+    aside(format_args!("smart-maintenance: {}", reason(error)));
 }
 
 /// The chain of causes in one line, without those that the cause before tells already.

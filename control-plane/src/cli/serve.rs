@@ -8,17 +8,22 @@ use std::io;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<Exit> {
     let node = Node::start(config, Clock::System).await?;
-    announce(&node)?;
+    // Standard output is the log, and a key must not stand in a log.
+    for line in announcement(&node) {
+        output::aside(line);
+    }
     until_stopped(node).await
 }
 
-/// Tells where `node` listens, and the key that nobody can be told again.
-pub(crate) fn announce(node: &Node) -> io::Result<()> {
+/// Where `node` listens, and the key that nobody can be told again.
+pub(crate) fn announcement(node: &Node) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some(key) = node.first_key() {
-        output::line("first API key, with every scope, shown this once:")?;
-        output::line(key)?;
+        lines.push("first API key, with every scope, shown this once:".to_owned());
+        lines.push(key.to_owned());
     }
-    output::line(format_args!("listening on http://{}", node.address()))
+    lines.push(format!("listening on http://{}", node.address()));
+    lines
 }
 
 /// Runs `node` until a signal asks for its end, or a part of it fails for good.

@@ -7,7 +7,7 @@ use super::{Route, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
-use crate::request::{Call, fresh_correlation, lax};
+use crate::request::{Call, lax};
 use domain::{CorrelationId, Envelope, Event, Seq};
 use persistence::page::Start;
 use persistence::unit::Appended;
@@ -49,7 +49,7 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     let sensor_events = query.or("sensor_events", SENSOR_EVENTS, lax::count_in(*N_FAULT.start(), *N_FAULT.end()));
     let include_decision = query.or("include_decision", false, lax::boolean);
     query.finish()?;
-    let correlation = fresh_correlation();
+    let correlation = call.correlation();
     let began = app.event(
         &correlation,
         Event::GoldenPathStarted {
