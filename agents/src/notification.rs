@@ -2,30 +2,38 @@
 //!
 //! Takes in: `CaseOpened`, `CaseUpdated`, `DecisionRequired`, `DecisionExpired`, `MaintenanceScheduled`,
 //! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`; what answers a question (`MaintenanceApproved`,
-//! `MaintenanceDeclined`, `CaseClosed`); its timers.
+//! `MaintenanceDeclined`, `CaseClosed`); what people do to a case (`CaseAcknowledged`, `CaseShelved`,
+//! `CaseUnshelved`); what became of its messages (`NotificationSent`, `NotificationFailed`); its timers.
 //! Emits: `NotificationRequested`, with `NotificationSent` beside it where the console is the channel: a
-//! message there is delivered by being stored. The webhook's messages are carried out by a worker.
-//! Remembers: what each recipient got within the last hour, the open cases by name, and the questions that
-//! are repeated until they are answered.
+//! message there is delivered by being stored. E-mails and the webhook's messages are carried out by workers.
+//! Remembers: what each recipient got within the last hour, the open cases, the questions that are repeated until
+//! they are answered, what quiet hours hold back, and the messages that are on their way out.
+//!
+//! A role hears of what its routes say. What goes out for one notice is one e-mail for each address, however many
+//! of its roles hear of it, and one message to the webhook.
+
+mod outbox;
+mod quiet;
 
 use anyhow::ensure;
 use domain::case::{Opened, Priority, Updated};
 use domain::decision::{Expired, OnExpiry, Proposal, Required};
 use domain::drift::Detected;
 use domain::model::TrainingFailed;
-use domain::notification::{Channel, Requested, Sent};
+use domain::notification::{Channel, Failed, Requested, Sent};
 use domain::work_order::{Scheduled, SchedulingFailed};
 use domain::{CaseId, DecisionRequestId, Event, NotificationId, Timestamp};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use outbox::Outbox;
+use quiet::Quiet;
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-const OPERATOR: &str = "operator";
-const SUPERVISOR: &str = "maintenance_supervisor";
-const PLANNER: &str = "planner";
+/// Lines of what quiet hours held back that one mail tells.
+const HELD_LINES_MAX: usize = 100;
 
 /// `[agents.notification]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +47,52 @@ pub struct Settings {
     pub repeat_minutes: i64,
     /// Least priority that goes to the webhook as well.
     pub webhook_priority_min: Priority,
+    /// Least priority that goes out by e-mail as well.
+    pub email_priority_min: Priority,
+    /// An urgent case that nobody has taken up is told to `routes.escalation` after this time; 0 never does.
+    pub escalate_minutes: i64,
+    /// Pauses after which a message is handed out anew when it could not be delivered.
+    pub resend_minutes: Vec<i64>,
+    /// Least priority that goes out by e-mail in quiet hours.
+    pub quiet_priority_min: Priority,
+    /// When mails of less priority wait.
+    pub quiet: Vec<Quiet>,
+    /// Who stands behind a role.
+    pub contacts: Vec<Contact>,
+    /// Which roles hear of what.
+    pub routes: Routes,
+}
+
+/// Somebody who stands behind a role.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contact {
+    /// The role.
+    pub role: String,
+    /// The address.
+    pub email: String,
+}
+
+/// Which roles hear of what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routes {
+    /// A case.
+    pub case: Vec<String>,
+    /// One of high or critical priority.
+    pub case_urgent: Vec<String>,
+    /// A question.
+    pub decision: Vec<String>,
+    /// One that was asked before, in vain.
+    pub decision_escalated: Vec<String>,
+    /// Booked work, beside whoever does it.
+    pub booked: Vec<String>,
+    /// Work that could not be booked.
+    pub not_booked: Vec<String>,
+    /// Sensors that drift, and detectors that could not be fitted.
+    pub sensor: Vec<String>,
+    /// An urgent case that nobody has taken up.
+    pub escalation: Vec<String>,
 }
 
 /// Where messages can go, and how they tell the time.
@@ -46,6 +100,8 @@ pub struct Settings {
 pub struct Outlets {
     /// Whether there is a webhook.
     pub webhook: bool,
+    /// Whether there is a mail server.
+    pub email: bool,
     /// The site's.
     pub time_zone: TimeZone,
 }
@@ -60,9 +116,29 @@ pub struct Notification {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     inboxes: BTreeMap<String, Inbox>,
-    /// Open cases by name.
-    cases: BTreeMap<CaseId, String>,
+    cases: BTreeMap<CaseId, Open>,
     questions: BTreeMap<DecisionRequestId, Question>,
+    /// What quiet hours hold back, by address.
+    quiet: BTreeMap<String, Held>,
+    outbox: Outbox,
+}
+
+/// An open case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Open {
+    name: String,
+    priority: Priority,
+    /// Nobody wants to hear of it for now.
+    is_shelved: bool,
+    /// Somebody has seen it.
+    is_taken_up: bool,
+}
+
+/// Mails to one address that wait for the end of quiet hours.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Held {
+    lines: Vec<String>,
+    n_more: u32,
 }
 
 /// What one recipient got within the last hour.
@@ -100,6 +176,22 @@ pub enum Message {
     Answered(Option<DecisionRequestId>, Option<CaseId>),
     /// The end of a case.
     Closed(CaseId),
+    /// Somebody has seen a case.
+    Acknowledged(CaseId),
+    /// A case was put aside.
+    Shelved(CaseId),
+    /// A case is back from the shelf.
+    Unshelved(CaseId, String),
+    /// A message arrived.
+    Sent(Sent),
+    /// A message did not.
+    Failed(Failed),
+    /// One that did not may do so now.
+    Resend(String),
+    /// Quiet hours are over.
+    QuietIsOver,
+    /// An urgent case may still lie there.
+    Escalate(CaseId),
     /// A booked repair.
     Scheduled(Box<Scheduled>),
     /// One that could not be booked.
@@ -116,6 +208,7 @@ pub enum Message {
 
 impl Agent for Notification {
     const NAME: &'static str = "notification";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = Outlets;
     type State = State;
@@ -126,6 +219,21 @@ impl Agent for Notification {
         ensure!((0..=60).contains(&dedupe_minutes), "dedupe_minutes must be 0 to 60, got {dedupe_minutes}");
         ensure!(0 < per_hour_max, "per_hour_max must be at least 1");
         ensure!((1..=10_080).contains(&repeat_minutes), "repeat_minutes must be 1 to 10080, got {repeat_minutes}");
+        let escalate_minutes = settings.escalate_minutes;
+        ensure!(
+            (0..=10_080).contains(&escalate_minutes),
+            "escalate_minutes must be 0 to 10080, got {escalate_minutes}"
+        );
+        let resend_minutes = &settings.resend_minutes;
+        ensure!(
+            resend_minutes.len() <= 20 && resend_minutes.iter().all(|minutes| (1..=10_080).contains(minutes)),
+            "resend_minutes must be at most 20 times of 1 to 10080, got {resend_minutes:?}"
+        );
+        settings.quiet.iter().try_for_each(Quiet::check)?;
+        for Contact { role, email } in &settings.contacts {
+            let is_address = email.parse::<lettre::Address>().is_ok();
+            ensure!(!role.is_empty() && is_address, "contacts: {role:?} has the address {email:?}, which is none");
+        }
         Ok(Self { settings, outlets })
     }
 
@@ -134,6 +242,11 @@ impl Agent for Notification {
             Event::CaseOpened(opened) => Message::Opened(opened.clone()),
             Event::CaseUpdated(updated) => Message::Updated(updated.clone()),
             Event::CaseClosed(closed) => Message::Closed(closed.case),
+            Event::CaseAcknowledged(acknowledged) => Message::Acknowledged(acknowledged.case),
+            Event::CaseShelved(shelved) => Message::Shelved(shelved.case),
+            Event::CaseUnshelved(unshelved) => Message::Unshelved(unshelved.case, unshelved.reason.clone()),
+            Event::NotificationSent(sent) if sent.channel != Channel::Console => Message::Sent(sent.clone()),
+            Event::NotificationFailed(failed) => Message::Failed(failed.clone()),
             Event::DecisionRequired(required) => Message::Required(required.clone()),
             Event::DecisionExpired(expired) => Message::Expired(expired.clone()),
             Event::MaintenanceApproved(approved) => Message::Answered(approved.request.clone(), approved.proposal.case),
@@ -148,6 +261,9 @@ impl Agent for Notification {
             Event::TimerDue { agent, key } if agent == Self::NAME => match key.split_once('/')? {
                 ("repeat", request) => Message::Repeat(request.into()),
                 ("held", recipient) => Message::Held(recipient.to_owned()),
+                ("resend", message) => Message::Resend(message.to_owned()),
+                ("quiet", _) => Message::QuietIsOver,
+                ("escalate", case) => Message::Escalate(CaseId(case.parse().ok()?)),
                 _ => return None,
             },
             _ => return None,
@@ -157,22 +273,41 @@ impl Agent for Notification {
     async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
         match message {
             Message::Opened(opened) => self.opened(state, &opened, ctx),
-            Message::Updated(Updated { case, priority, reason }) => {
-                let subject = format!("Case now {}: {}", priority.as_str(), case_name(state, case));
-                self.tell(state, &by_priority(priority), priority, &subject, &reason, ctx);
-            }
+            Message::Updated(updated) => self.updated(state, &updated, ctx),
             Message::Closed(case) => {
+                take_up(state, case, ctx);
                 state.cases.remove(&case);
                 answered(state, None, Some(case), ctx);
             }
+            Message::Acknowledged(case) => {
+                take_up(state, case, ctx);
+                answered(state, None, Some(case), ctx);
+            }
+            Message::Shelved(case) => {
+                take_up(state, case, ctx);
+                if let Some(open) = state.cases.get_mut(&case) {
+                    open.is_shelved = true;
+                }
+            }
+            Message::Unshelved(case, reason) => self.unshelved(state, case, &reason, ctx),
+            Message::Sent(Sent { notification, channel, .. }) => state.outbox.sent(notification, channel, ctx),
+            Message::Failed(failed) => state.outbox.failed(&failed, &self.settings.resend_minutes, ctx),
+            Message::Resend(key) => state.outbox.resend(&key, ctx),
+            Message::QuietIsOver => self.quiet_is_over(state, ctx),
+            Message::Escalate(case) => self.escalate(state, case, ctx),
             Message::Required(required) => self.required(state, required, ctx),
             Message::Expired(expired) => self.expired(state, &expired, ctx),
-            Message::Answered(request, case) => answered(state, request, case, ctx),
+            Message::Answered(request, case) => {
+                if let Some(case) = case {
+                    take_up(state, case, ctx);
+                }
+                answered(state, request, case, ctx);
+            }
             Message::Scheduled(scheduled) => self.scheduled(state, &scheduled, ctx),
             Message::SchedulingFailed(SchedulingFailed { proposal, reasons, .. }) => {
                 let subject = format!("Not booked: {}", self.work(state, &proposal));
                 let priority = proposal.priority.raised();
-                self.tell(state, &[PLANNER, SUPERVISOR], priority, &subject, &reasons.join("; "), ctx);
+                self.tell(state, &self.settings.routes.not_booked, priority, &subject, &reasons.join("; "), ctx);
             }
             Message::Drift(detected) => {
                 let subject = format!("Sensor has drifted: {}", detected.sensor);
@@ -180,11 +315,11 @@ impl Agent for Notification {
                     "Its median moved by {:.1} robust standard deviations (PSI {:.2}, KS {:.2}). A detector fitted to its new values is on the way; check whether the sensor or the machine has changed.",
                     detected.effect_size, detected.psi, detected.ks_statistic
                 );
-                self.tell(state, &[OPERATOR], Priority::Low, &subject, &body, ctx);
+                self.tell(state, &self.settings.routes.sensor, Priority::Low, &subject, &body, ctx);
             }
             Message::TrainingFailed(TrainingFailed { sensor, reason }) => {
                 let subject = format!("Detector not fitted: {sensor}");
-                self.tell(state, &[OPERATOR], Priority::Low, &subject, &reason, ctx);
+                self.tell(state, &self.settings.routes.sensor, Priority::Low, &subject, &reason, ctx);
             }
             Message::Repeat(request) => self.repeat(state, &request, ctx),
             Message::Held(recipient) => self.held(state, &recipient, ctx),
@@ -198,17 +333,67 @@ impl Notification {
         let name = format!("{} on {}", opened.failure_mode.0, opened.asset);
         let again = if opened.recurrence_of.is_some() { " again" } else { "" };
         let subject = format!("Case opened{again}: {name}");
-        state.cases.insert(opened.case, name);
+        let priority = opened.priority;
+        let open = Open { name, priority, is_shelved: false, is_taken_up: false };
+        state.cases.insert(opened.case, open);
         let body = format!("{} First seen at {}.", opened.reason, self.wall(opened.first_evidence_at));
-        self.tell(state, &by_priority(opened.priority), opened.priority, &subject, &body, ctx);
+        self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
+        self.watch(opened.case, priority, ctx);
+    }
+
+    fn updated(&self, state: &mut State, Updated { case, priority, reason }: &Updated, ctx: &mut Ctx) {
+        let (case, priority) = (*case, *priority);
+        let mut is_lying = false;
+        if let Some(open) = state.cases.get_mut(&case) {
+            is_lying = !open.is_taken_up && open.priority < Priority::High;
+            open.priority = priority;
+        }
+        if is_lying {
+            self.watch(case, priority, ctx);
+        }
+        if !is_shelved(state, Some(case)) {
+            let subject = format!("Case now {}: {}", priority.as_str(), case_name(state, case));
+            self.tell(state, self.by_priority(priority), priority, &subject, reason, ctx);
+        }
+    }
+
+    fn unshelved(&self, state: &mut State, case: CaseId, reason: &str, ctx: &mut Ctx) {
+        let Some(open) = state.cases.get_mut(&case).filter(|open| open.is_shelved) else { return };
+        open.is_shelved = false;
+        open.is_taken_up = false;
+        let (priority, subject) = (open.priority, format!("Back from the shelf, still open: {}", open.name));
+        self.tell(state, self.by_priority(priority), priority, &subject, reason, ctx);
+        self.watch(case, priority, ctx);
+    }
+
+    /// Sets the time after which an urgent case must have been taken up.
+    fn watch(&self, case: CaseId, priority: Priority, ctx: &mut Ctx) {
+        if Priority::High <= priority && 0 < self.settings.escalate_minutes {
+            let minutes = SignedDuration::from_mins(self.settings.escalate_minutes);
+            ctx.wake_at(escalate_key(case), ctx.now() + minutes);
+        }
+    }
+
+    fn escalate(&self, state: &mut State, case: CaseId, ctx: &mut Ctx) {
+        // The timer may have fired just before somebody took the case up.
+        let Some(open) = state.cases.get(&case).filter(|open| !open.is_taken_up) else { return };
+        let subject = format!("Nobody has taken up: {}", open.name);
+        let minutes = self.settings.escalate_minutes;
+        let body = format!("It was told {minutes} minutes ago, and nobody has acknowledged, answered or shelved it.");
+        self.tell(state, &self.settings.routes.escalation, Priority::Critical, &subject, &body, ctx);
+    }
+
+    fn by_priority(&self, priority: Priority) -> &[String] {
+        let Routes { case, case_urgent, .. } = &self.settings.routes;
+        if Priority::High <= priority { case_urgent } else { case }
     }
 
     fn required(&self, state: &mut State, required: Required, ctx: &mut Ctx) {
         let Required { request, proposal, options, reason, deadline, on_expiry, escalations } = required;
         let work = self.work(state, &proposal);
         let (recipients, subject) = match escalations {
-            0 => (vec![SUPERVISOR], format!("Decision needed: {work}")),
-            n => (vec![SUPERVISOR, OPERATOR], format!("Decision needed, escalated {n} times: {work}")),
+            0 => (&self.settings.routes.decision, format!("Decision needed: {work}")),
+            n => (&self.settings.routes.decision_escalated, format!("Decision needed, escalated {n} times: {work}")),
         };
         let expiry = match on_expiry {
             OnExpiry::Escalate => "it is asked again, more urgently",
@@ -221,24 +406,27 @@ impl Notification {
             options.join(", "),
             self.wall(deadline)
         );
-        self.tell(state, &recipients, proposal.priority, &subject, &body, ctx);
+        if !is_shelved(state, proposal.case) {
+            self.tell(state, recipients, proposal.priority, &subject, &body, ctx);
+        }
         let due = ctx.now() + SignedDuration::from_mins(self.settings.repeat_minutes);
         ctx.wake_at(repeat_key(&request), due);
-        let recipients = recipients.into_iter().map(str::to_owned).collect();
-        let case = proposal.case;
+        let (recipients, case) = (recipients.clone(), proposal.case);
         let question = Question { case, recipients, priority: proposal.priority, subject, body, n_reminders: 0, due };
         state.questions.insert(request, question);
     }
 
     fn expired(&self, state: &mut State, Expired { request, outcome }: &Expired, ctx: &mut Ctx) {
-        let Some(question) = state.questions.get(request) else { return };
+        let Some(question) = state.questions.get(request).filter(|question| !is_shelved(state, question.case)) else {
+            return;
+        };
         let subject = format!("Nobody answered in time: {}", question.subject);
         let follows = match outcome {
             OnExpiry::Escalate => "It is asked again, more urgently.",
             OnExpiry::Approve => "It is approved, as the question said.",
             OnExpiry::Decline => "It is declined, as the question said.",
         };
-        self.tell(state, &[SUPERVISOR], Priority::High, &subject, follows, ctx);
+        self.tell(state, &self.settings.routes.decision, Priority::High, &subject, follows, ctx);
     }
 
     fn scheduled(&self, state: &mut State, scheduled: &Scheduled, ctx: &mut Ctx) {
@@ -248,7 +436,8 @@ impl Notification {
         let late =
             if violated.iter().any(|constraint| constraint == "due_at") { " It comes after it was due." } else { "" };
         let body = format!("From {} to {}.{late} {actions} {reason}.", self.wall(*start_at), self.wall(*end_at));
-        let recipients = [format!("technician_{technician}"), SUPERVISOR.to_owned()];
+        let mut recipients = vec![format!("technician_{technician}")];
+        recipients.extend_from_slice(&self.settings.routes.booked);
         self.tell(state, &recipients, proposal.priority, &subject, &body, ctx);
     }
 
@@ -257,9 +446,14 @@ impl Notification {
         let Some(question) = state.questions.get_mut(request).filter(|question| question.due <= ctx.now()) else {
             return;
         };
-        question.n_reminders += 1;
         question.due = ctx.now() + SignedDuration::from_mins(self.settings.repeat_minutes);
         ctx.wake_at(repeat_key(request), question.due);
+        let case = question.case;
+        if is_shelved(state, case) {
+            return;
+        }
+        let Some(question) = state.questions.get_mut(request) else { return };
+        question.n_reminders += 1;
         let Question { recipients, priority, subject, body, n_reminders, .. } = question.clone();
         self.tell(state, &recipients, priority, &format!("Reminder {n_reminders}: {subject}"), &body, ctx);
     }
@@ -275,7 +469,7 @@ impl Notification {
             }
             _ => self.tell(
                 state,
-                &[recipient],
+                &[recipient.to_owned()],
                 Priority::Low,
                 "Messages were held back",
                 "The list of notifications has them all.",
@@ -284,11 +478,11 @@ impl Notification {
         }
     }
 
-    /// Sends a message to each of `recipients`, unless they got it just now or have too many already.
+    /// Tells each of `recipients`, unless they got it just now or have too many already.
     fn tell(
         &self,
         state: &mut State,
-        recipients: &[impl AsRef<str>],
+        recipients: &[String],
         priority: Priority,
         subject: &str,
         body: &str,
@@ -299,8 +493,9 @@ impl Notification {
             inbox.forget_before(now - HOUR);
             !inbox.got.is_empty() || 0 < inbox.n_held
         });
-        for recipient in recipients.iter().map(AsRef::as_ref) {
-            let inbox = state.inboxes.entry(recipient.to_owned()).or_default();
+        let mut heard = Vec::new();
+        for recipient in recipients {
+            let inbox = state.inboxes.entry(recipient.clone()).or_default();
             let window = now - SignedDuration::from_mins(self.settings.dedupe_minutes);
             if inbox.got.iter().any(|(at, got)| window < *at && got == subject) {
                 continue;
@@ -320,25 +515,93 @@ impl Notification {
                 ctx.cancel_wake(held_key(recipient));
             }
             inbox.got.push_back((now, subject.to_owned()));
-            self.send(recipient, priority, subject, body, ctx);
-        }
-    }
-
-    fn send(&self, recipient: &str, priority: Priority, subject: &str, body: String, ctx: &mut Ctx) {
-        let to_webhook = self.outlets.webhook && self.settings.webhook_priority_min <= priority;
-        for channel in std::iter::once(Channel::Console).chain(to_webhook.then_some(Channel::Webhook)) {
+            let subject = subject.to_owned();
+            heard.push(recipient.as_str());
             let notification = NotificationId(ctx.id());
+            let channel = Channel::Console;
+            let recipient = recipient.clone();
             ctx.emit(Event::NotificationRequested(Requested {
                 notification,
                 channel,
-                recipient: recipient.to_owned(),
+                recipient,
                 priority,
-                subject: subject.to_owned(),
-                body: body.clone(),
+                subject,
+                body,
             }));
-            if channel == Channel::Console {
-                ctx.emit(Event::NotificationSent(Sent { notification, channel }));
+            ctx.emit(Event::NotificationSent(Sent { notification, channel, tries: Vec::new() }));
+        }
+        self.send_out(state, &heard, priority, subject, body.trim(), ctx);
+    }
+
+    /// Sends what the roles `heard` to systems outside: a mail to each address behind them, and one message to the
+    /// webhook.
+    fn send_out(
+        &self,
+        state: &mut State,
+        heard: &[&str],
+        priority: Priority,
+        subject: &str,
+        body: &str,
+        ctx: &mut Ctx,
+    ) {
+        let message = |channel, recipient: String, ctx: &mut Ctx| Requested {
+            notification: NotificationId(ctx.id()),
+            channel,
+            recipient,
+            priority,
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+        };
+        if self.outlets.webhook && self.settings.webhook_priority_min <= priority && !heard.is_empty() {
+            let requested = message(Channel::Webhook, heard.join(", "), ctx);
+            state.outbox.send(requested, ctx);
+        }
+        if !self.outlets.email || priority < self.settings.email_priority_min {
+            return;
+        }
+        let behind = |contact: &&Contact| heard.contains(&contact.role.as_str());
+        let addresses: BTreeSet<&str> =
+            self.settings.contacts.iter().filter(behind).map(|contact| contact.email.as_str()).collect();
+        let quiet_until = (priority < self.settings.quiet_priority_min)
+            .then(|| quiet::until(&self.settings.quiet, ctx.now(), &self.outlets.time_zone))
+            .flatten();
+        for address in addresses {
+            match quiet_until {
+                None => {
+                    let requested = message(Channel::Email, address.to_owned(), ctx);
+                    state.outbox.send(requested, ctx);
+                }
+                Some(end) => {
+                    let held = state.quiet.entry(address.to_owned()).or_default();
+                    if held.lines.len() < HELD_LINES_MAX {
+                        let at = self.wall(ctx.now());
+                        held.lines.push(format!("{at}  {}  {subject}", priority.as_str()));
+                    } else {
+                        held.n_more += 1;
+                    }
+                    ctx.wake_at(QUIET_KEY, end);
+                }
             }
+        }
+    }
+
+    /// Sends what quiet hours held back, one mail an address.
+    fn quiet_is_over(&self, state: &mut State, ctx: &mut Ctx) {
+        for (address, Held { lines, n_more }) in std::mem::take(&mut state.quiet) {
+            let n_held = lines.len() as u64 + u64::from(n_more);
+            let mut body = lines.join("\r\n");
+            if 0 < n_more {
+                body += &format!("\r\nand {n_more} more, which the list of notifications has.");
+            }
+            let requested = Requested {
+                notification: NotificationId(ctx.id()),
+                channel: Channel::Email,
+                recipient: address,
+                priority: Priority::Low,
+                subject: format!("During quiet hours: {n_held} messages"),
+                body,
+            };
+            state.outbox.send(requested, ctx);
         }
     }
 
@@ -375,12 +638,27 @@ fn answered(state: &mut State, request: Option<DecisionRequestId>, case: Option<
     });
 }
 
-fn by_priority(priority: Priority) -> Vec<&'static str> {
-    if Priority::High <= priority { vec![OPERATOR, SUPERVISOR] } else { vec![OPERATOR] }
+/// Somebody has seen `case`.
+fn take_up(state: &mut State, case: CaseId, ctx: &mut Ctx) {
+    if let Some(open) = state.cases.get_mut(&case) {
+        open.is_taken_up = true;
+        ctx.cancel_wake(escalate_key(case));
+    }
+}
+
+fn is_shelved(state: &State, case: Option<CaseId>) -> bool {
+    case.and_then(|case| state.cases.get(&case)).is_some_and(|open| open.is_shelved)
 }
 
 fn case_name(state: &State, case: CaseId) -> String {
-    state.cases.get(&case).cloned().unwrap_or_else(|| format!("case {case}"))
+    state.cases.get(&case).map_or_else(|| format!("case {case}"), |open| open.name.clone())
+}
+
+/// The one timer of quiet hours.
+const QUIET_KEY: &str = "quiet/end";
+
+fn escalate_key(case: CaseId) -> String {
+    format!("escalate/{case}")
 }
 
 fn repeat_key(request: &DecisionRequestId) -> String {
@@ -401,11 +679,38 @@ mod tests {
     use uuid::Uuid;
 
     fn settings() -> Settings {
-        Settings { dedupe_minutes: 5, per_hour_max: 20, repeat_minutes: 60, webhook_priority_min: Priority::Medium }
+        let defaults: Settings = config::Config::defaults().section("agents.notification").unwrap();
+        let contact = |role: &str, email: &str| Contact { role: role.to_owned(), email: email.to_owned() };
+        Settings {
+            webhook_priority_min: Priority::Medium,
+            contacts: vec![
+                contact("operator", "ana@example.org"),
+                contact("maintenance_supervisor", "ana@example.org"),
+                contact("maintenance_supervisor", "rui@example.org"),
+            ],
+            ..defaults
+        }
     }
 
     fn bench_with(settings: Settings, webhook: bool) -> Bench<Notification> {
-        Bench::start(settings, Outlets { webhook, time_zone: TimeZone::get("America/Sao_Paulo").unwrap() })
+        Bench::start(settings, outlets(webhook, false))
+    }
+
+    fn outlets(webhook: bool, email: bool) -> Outlets {
+        Outlets { webhook, email, time_zone: TimeZone::get("America/Sao_Paulo").unwrap() }
+    }
+
+    fn mailing(settings: Settings) -> Bench<Notification> {
+        Bench::start(settings, outlets(false, true))
+    }
+
+    /// Address and subject of the mails among what is said.
+    fn mails(said: &[Event]) -> Vec<(String, String)> {
+        let requested = said.iter().filter_map(|event| match event {
+            Event::NotificationRequested(requested) if requested.channel == Channel::Email => Some(requested),
+            _ => None,
+        });
+        requested.map(|requested| (requested.recipient.clone(), requested.subject.clone())).collect()
     }
 
     fn bench() -> Bench<Notification> {
@@ -474,7 +779,7 @@ mod tests {
                     more
                 }
                 (Channel::Console, _) => panic!("the console's message is delivered at once: {said:?}"),
-                (Channel::Webhook, more) => more,
+                (Channel::Webhook | Channel::Email, more) => more,
             };
             sent.push((requested.recipient.clone(), requested.subject.clone(), requested.channel));
         }
@@ -521,7 +826,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_is_held_back_counted_and_told() {
-        let mut bench = bench_with(Settings { per_hour_max: 2, ..settings() }, false);
+        let mut bench = bench_with(Settings { per_hour_max: 2, escalate_minutes: 0, ..settings() }, false);
         for n in 1..=2 {
             assert_eq!(recipients(&bench.feed(opened(n, Priority::Low)).await).len(), 1);
         }
@@ -611,5 +916,80 @@ mod tests {
         assert_eq!(bench().feed(failed(Some(WorkOrderId(Uuid::from_u128(1))))).await, []);
         let said = bench().feed(failed(None)).await;
         assert_eq!(recipients(&said), ["planner", "maintenance_supervisor"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_gets_one_mail_for_a_notice_however_many_roles_it_has() {
+        let mut bench = mailing(settings());
+        let subject = "Case opened: abnormal_pump on pump-1".to_owned();
+        let expected = [("ana@example.org".to_owned(), subject.clone()), ("rui@example.org".to_owned(), subject)];
+        assert_eq!(mails(&bench.feed(opened(1, Priority::High)).await), expected);
+        assert_eq!(mails(&bench.feed(opened(2, Priority::Low)).await), [], "too little for a mail");
+    }
+
+    #[tokio::test]
+    async fn the_webhook_gets_one_message_for_a_notice() {
+        let mut bench = bench_with(settings(), true);
+        let said = sent(&bench.feed(opened(1, Priority::High)).await);
+        let posted: Vec<_> = said.iter().filter(|(.., channel)| *channel == Channel::Webhook).collect();
+        assert_eq!(posted.len(), 1);
+        assert_eq!(posted[0].0, "operator, maintenance_supervisor");
+    }
+
+    #[tokio::test]
+    async fn quiet_hours_let_the_urgent_through_and_catch_up_on_the_rest() {
+        // The bench begins on a Thursday at 21:00 by the clock on the wall.
+        let night = Quiet { weekdays: vec![4], from: "20:00".parse().unwrap(), to: "06:00".parse().unwrap() };
+        let mut bench = mailing(Settings { quiet: vec![night], escalate_minutes: 0, ..settings() });
+        bench.advance("2026-01-02T00:00:00Z".parse().unwrap()).await;
+        let said = bench.feed(opened(1, Priority::Medium)).await;
+        assert_eq!((mails(&said), recipients(&said)), (vec![], vec!["operator".to_owned()]), "the console has it");
+        assert_eq!(mails(&bench.feed(opened(2, Priority::High)).await).len(), 2);
+        assert_eq!(bench.advance("2026-01-02T08:59:59Z".parse().unwrap()).await, []);
+        let said = bench.advance("2026-01-02T09:00:00Z".parse().unwrap()).await;
+        assert_eq!(mails(&said), [("ana@example.org".to_owned(), "During quiet hours: 1 messages".to_owned())]);
+        assert_eq!(body(&said), "Thu 2026-01-01 21:00 -03  medium  Case opened: abnormal_pump on pump-1");
+        assert_eq!(mails(&bench.feed(opened(3, Priority::Medium)).await).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_urgent_case_that_nobody_takes_up_is_escalated_once() {
+        let escalated = |said: &[Event]| sent(said).iter().any(|(_, subject, _)| subject.starts_with("Nobody has"));
+        let mut bench = bench();
+        bench.feed(opened(1, Priority::High)).await;
+        assert!(escalated(&bench.advance(after(&bench, 120)).await));
+        assert_eq!(bench.advance(after(&bench, 600)).await, []);
+        let by = "ana".to_owned();
+        bench.feed(opened(2, Priority::High)).await;
+        let seen = domain::case::Acknowledged { case: case(2), by, reason: None };
+        bench.feed(Event::CaseAcknowledged(seen)).await;
+        assert_eq!(bench.advance(after(&bench, 600)).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_shelved_case_is_silent_until_it_is_back() {
+        let mut bench = bench();
+        bench.feed(opened(1, Priority::Medium)).await;
+        bench.feed(required(0)).await;
+        let (by, reason) = ("ana".to_owned(), "spare part on its way".to_owned());
+        let shelved = domain::case::Shelved { case: case(1), by, reason, until: after(&bench, 600) };
+        bench.feed(Event::CaseShelved(shelved)).await;
+        let updated = Updated { case: case(1), priority: Priority::High, reason: "more of it".to_owned() };
+        assert_eq!(bench.feed(Event::CaseUpdated(updated)).await, []);
+        assert_eq!(bench.advance(after(&bench, 600)).await, [], "no reminder either");
+        let by = By::Person("ana".to_owned());
+        let back = domain::case::Unshelved { case: case(1), by, reason: "The time is over.".to_owned() };
+        let said = sent(&bench.feed(Event::CaseUnshelved(back)).await);
+        assert_eq!(said[0].1, "Back from the shelf, still open: abnormal_pump on pump-1");
+        assert_eq!(said.len(), 2, "it is urgent by now");
+        let said = sent(&bench.advance(after(&bench, 60)).await);
+        assert!(said.iter().any(|(_, subject, _)| subject.starts_with("Reminder 1: ")), "{said:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        let contacts = vec![Contact { role: "operator".to_owned(), email: "ana".to_owned() }];
+        let refused = Notification::start(Settings { contacts, ..settings() }, outlets(false, true));
+        assert!(refused.err().unwrap().to_string().contains("contacts"));
     }
 }

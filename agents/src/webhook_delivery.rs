@@ -2,12 +2,16 @@
 //!
 //! Takes in: `NotificationRequested` for the webhook. Emits: `NotificationSent` or `NotificationFailed`.
 //! Remembers: nothing. A worker: after a crash the same message is posted again under the same
-//! `Idempotency-Key`, so a receiver that keeps the keys sees each message once.
+//! `webhook-id`, so a receiver that keeps the ids sees each message once.
 //!
-//! The signature is `X-Signature: t=<seconds>,v1=<hex>`: HMAC-SHA256 under the shared secret of the time
-//! of sending, a full stop and the body. Redirects are not followed.
+//! Headers and signature are those of Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp` and
+//! `webhook-signature: v1,<base64>`, the HMAC-SHA256 under the shared secret of id, time of sending and body with full
+//! stops between them. Redirects are not followed, and no proxy is used.
 
+use crate::outbound::{self, Guard, Unsent, chain};
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use config::Config;
 use domain::notification::{Channel, Failed, Requested, Sent};
 use domain::{CorrelationId, Event, EventId, NotificationId, Timestamp};
@@ -17,7 +21,7 @@ use reqwest::{Client, StatusCode, Url, redirect};
 use runtime::{Agent, Clock, Ctx, Effects, Failure};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Time that one message may take, all tries together.
@@ -40,7 +44,7 @@ pub struct Settings {
 pub struct Receiver {
     client: Client,
     url: Url,
-    secret: String,
+    secret: Vec<u8>,
     timeout: Duration,
     clock: Clock,
 }
@@ -50,6 +54,7 @@ pub struct Receiver {
 #[serde(deny_unknown_fields)]
 struct Webhook {
     url: String,
+    internal_hosts: Vec<String>,
     timeout_seconds: f64,
 }
 
@@ -60,15 +65,13 @@ impl Receiver {
     ///
     /// An address that is none, or one without a secret to sign with.
     pub fn of(config: &Config, secret: Option<&str>, clock: &Clock) -> anyhow::Result<Option<Self>> {
-        let Webhook { url, timeout_seconds } = config.section("webhook")?;
+        let Webhook { url, internal_hosts, timeout_seconds } = config.section("webhook")?;
         if url.is_empty() {
             return Ok(None);
         }
         let url = Url::parse(&url).with_context(|| format!("webhook.url: {url:?}"))?;
-        ensure!(
-            matches!(url.scheme(), "http" | "https"),
-            "webhook.url: must begin with http:// or https://, got {url}"
-        );
+        let guard = Guard::new(&internal_hosts);
+        guard.check(&url).context("webhook.url")?;
         ensure!(
             (0.1..=30.0).contains(&timeout_seconds),
             "webhook.timeout_seconds: must be 0.1 to 30, got {timeout_seconds}"
@@ -83,34 +86,37 @@ impl Receiver {
         {
             tracing::debug!("another crypto provider was installed meanwhile");
         }
-        let client = Client::builder().timeout(timeout).redirect(redirect::Policy::none()).build()?;
-        Ok(Some(Self { client, url, secret: secret.to_owned(), timeout, clock: clock.clone() }))
+        // A proxy would resolve the name itself, past the guard.
+        let client = Client::builder()
+            .timeout(timeout)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(guard))
+            .build()?;
+        Ok(Some(Self { client, url, secret: secret_bytes(secret)?, timeout, clock: clock.clone() }))
     }
 
     /// Posts `body` once.
-    async fn post(&self, notification: NotificationId, body: &str) -> Result<(), Unsent> {
+    async fn post(&self, notification: NotificationId, body: &str) -> Result<String, Unsent> {
+        let (id, seconds) = (notification.to_string(), self.clock.now().as_second());
         let response = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", notification.to_string())
-            .header("X-Signature", signature(&self.secret, self.clock.now(), body))
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", seconds)
+            .header("webhook-signature", signature(&self.secret, &id, seconds, body))
             .body(body.to_owned())
             .send()
             .await
             // The address may hold a token, so it is kept out of the log.
             .map_err(|error| Unsent { error: chain(&error.without_url()), again: true })?;
         match response.status() {
-            status if status.is_success() => Ok(()),
+            // What it says beside that is not read.
+            status if status.is_success() => Ok(status.to_string()),
             status => Err(Unsent { error: format!("the receiver answered {status}"), again: is_passing(status) }),
         }
     }
-}
-
-/// A try that failed, and whether another one makes sense.
-struct Unsent {
-    error: String,
-    again: bool,
 }
 
 /// What is posted.
@@ -160,39 +166,37 @@ impl Agent for WebhookDelivery {
     }
 
     async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
+        let (tries, sent) = match &self.receiver {
+            None => (Vec::new(), Err(Unsent { error: "no webhook is configured".to_owned(), again: false })),
+            Some(receiver) => {
+                let body = body(&message, ctx)?;
+                let pause = Duration::from_millis(self.settings.pause_ms);
+                let once = || receiver.post(message.notification, &body);
+                outbound::deliver(&receiver.clock, self.settings.tries, pause, once).await
+            }
+        };
         let Requested { notification, channel, .. } = message;
-        ctx.emit(match self.deliver(&message, ctx).await {
-            Ok(()) => Event::NotificationSent(Sent { notification, channel }),
-            Err(error) => Event::NotificationFailed(Failed { notification, channel, error }),
+        ctx.emit(match sent {
+            Ok(()) => Event::NotificationSent(Sent { notification, channel, tries }),
+            Err(Unsent { error, again }) => {
+                Event::NotificationFailed(Failed { notification, channel, error, is_final: !again, tries })
+            }
         });
         Ok(())
     }
 }
 
-impl WebhookDelivery {
-    async fn deliver(&self, message: &Requested, ctx: &Ctx) -> Result<(), String> {
-        let Some(receiver) = &self.receiver else { return Err("no webhook is configured".to_owned()) };
-        let body = serde_json::to_string(&Body {
-            id: message.notification,
-            event_id: ctx.event(),
-            correlation_id: ctx.correlation(),
-            at: ctx.now(),
-            recipient: &message.recipient,
-            priority: message.priority.as_str(),
-            subject: &message.subject,
-            body: &message.body,
-        })
-        .map_err(|error| error.to_string())?;
-        let mut n_tries = 0;
-        loop {
-            let Err(Unsent { error, again }) = receiver.post(message.notification, &body).await else { return Ok(()) };
-            n_tries += 1;
-            if !again || self.settings.tries <= n_tries {
-                return Err(format!("{error} ({n_tries} of {} tries)", self.settings.tries));
-            }
-            tokio::time::sleep(Duration::from_millis(self.settings.pause_ms)).await;
-        }
-    }
+fn body(message: &Requested, ctx: &Ctx) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(&Body {
+        id: message.notification,
+        event_id: ctx.event(),
+        correlation_id: ctx.correlation(),
+        at: ctx.now(),
+        recipient: &message.recipient,
+        priority: message.priority.as_str(),
+        subject: &message.subject,
+        body: &message.body,
+    })?)
 }
 
 /// Whether the receiver may answer otherwise next time.
@@ -200,24 +204,23 @@ fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// The bytes of a secret: those that `whsec_` and Base64 stand for, or of the text itself.
+fn secret_bytes(secret: &str) -> anyhow::Result<Vec<u8>> {
+    match secret.strip_prefix("whsec_") {
+        Some(encoded) => BASE64.decode(encoded).context("WEBHOOK_SECRET: what follows whsec_ is not Base64"),
+        None => Ok(secret.as_bytes().to_vec()),
+    }
 }
 
-fn signature(secret: &str, at: Timestamp, body: &str) -> String {
-    let seconds = at.as_second();
-    format!("t={seconds},v1={}", hmac_sha256_hex(secret.as_bytes(), format!("{seconds}.{body}").as_bytes()))
-}
-
-fn hmac_sha256_hex(key: &[u8], text: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(text);
-    mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
-        hex
-    })
+/// The value of `webhook-signature`.
+///
+/// # Source
+///
+/// Standard Webhooks 1.0.0, "Signature scheme".
+fn signature(secret: &[u8], id: &str, seconds: i64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(format!("{id}.{seconds}.{body}").as_bytes());
+    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]
@@ -244,13 +247,18 @@ mod tests {
         Clock::manual("2026-01-01T00:00:10Z".parse().unwrap())
     }
 
-    /// A receiver on this machine, past any proxy.
+    fn toml_list(hosts: &[&str]) -> Vec<String> {
+        hosts.iter().map(|host| (*host).to_owned()).collect()
+    }
+
+    /// A receiver on this machine.
     async fn receiver() -> (TcpListener, Receiver) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?token=hidden", listener.local_addr().unwrap());
-        let config = Config::defaults().with("webhook.url", url).unwrap();
-        let mut receiver = Receiver::of(&config, Some("s3cret"), &clock()).unwrap().unwrap();
-        receiver.client = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
+        let internal = toml_list(&["127.0.0.1"]);
+        let config =
+            Config::defaults().with("webhook.url", url).unwrap().with("webhook.internal_hosts", internal).unwrap();
+        let receiver = Receiver::of(&config, Some("s3cret"), &clock()).unwrap().unwrap();
         (listener, receiver)
     }
 
@@ -295,10 +303,13 @@ mod tests {
         let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
         let head = head.to_ascii_lowercase();
         assert!(head.starts_with("post /hook?token=hidden "), "{head}");
-        assert!(head.contains("idempotency-key: 00000000-0000-0000-0000-000000000007"), "{head}");
+        let id = "00000000-0000-0000-0000-000000000007";
+        assert!(head.contains(&format!("webhook-id: {id}")), "{head}");
         let at = clock().now().as_second();
-        let expected = hmac_sha256_hex(b"s3cret", format!("{at}.{body}").as_bytes());
-        assert!(head.contains(&format!("x-signature: t={at},v1={expected}")), "{head}");
+        assert!(head.contains(&format!("webhook-timestamp: {at}")), "{head}");
+        let expected = signature(b"s3cret", id, at, body);
+        let original = requests[0].split_once("\r\n\r\n").unwrap().0;
+        assert!(original.contains(&expected), "{original}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(
             (&body["subject"], &body["priority"], &body["correlation_id"]),
@@ -307,12 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_hmac_sha256() {
-        // A published example: key "key", the pangram of the fox.
-        assert_eq!(
-            hmac_sha256_hex(b"key", b"The quick brown fox jumps over the lazy dog"),
-            "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8"
-        );
+    fn the_signature_is_that_of_standard_webhooks() {
+        // The example of the specification's reference implementations.
+        let secret = secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let (id, seconds, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signature(&secret, id, seconds, body), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert!(secret_bytes("whsec_***").is_err());
     }
 
     #[tokio::test]
@@ -359,7 +370,8 @@ mod tests {
         let refusal = |config: &Config, secret| Receiver::of(config, secret, &clock()).unwrap_err().to_string();
         assert!(refusal(&at("https://example.org/hook"), None).contains("WEBHOOK_SECRET"));
         assert!(refusal(&at("example"), Some("s")).contains("webhook.url"));
-        assert!(refusal(&at("ftp://example.org"), Some("s")).contains("http"));
+        let inside = Receiver::of(&at("http://127.0.0.1:9/"), Some("s"), &clock()).unwrap_err();
+        assert!(format!("{inside:#}").contains("internal hosts"), "{inside:#}");
         assert!(Receiver::of(&Config::defaults(), None, &clock()).unwrap().is_none());
         let slow = at("https://example.org/hook").with("webhook.timeout_seconds", 15).unwrap();
         let slow = Receiver::of(&slow, Some("s"), &clock()).unwrap();

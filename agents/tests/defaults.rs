@@ -25,7 +25,8 @@ async fn node() -> Node {
     let config = Config::defaults().with("store.data_dir", data_dir).expect("a known setting");
     let store = Store::open(&config.section("store").expect("the store's settings")).await.expect("a new store");
     let clock = Clock::manual("2026-01-01T00:00:00Z".parse().expect("a valid time"));
-    let (tree, intake) = agents::tree(&config, &store, &clock, None).expect("every agent starts from the defaults");
+    let (tree, intake) = agents::tree(&config, &store, &clock, &agents::Secrets::default())
+        .expect("every agent starts from the defaults");
     let supervision = config.section("supervision").expect("the settings of supervision");
     let runtime = Runtime::start(tree, store, clock, supervision, Metrics::new()).await.expect("the tree starts");
     Node { runtime, intake, _folder: folder }

@@ -68,8 +68,9 @@ impl Node {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let metrics = Metrics::new();
-        let webhook_secret = config::secret("WEBHOOK_SECRET")?;
-        let (tree, intake) = agents::tree(&config, &store, &clock, webhook_secret.as_deref())?;
+        let secrets =
+            agents::Secrets { webhook: config::secret("WEBHOOK_SECRET")?, smtp: config::secret("SMTP_PASSWORD")? };
+        let (tree, intake) = agents::tree(&config, &store, &clock, &secrets)?;
         let examples = agents::scheduling::examples(&config)?;
         let runtime = Runtime::start(
             tree.harmed_by(faults),
@@ -106,7 +107,7 @@ impl Node {
         declared.map_err(|error| anyhow::anyhow!("the crew cannot be declared: {error:?}"))?;
         routes::demo::resume(&app).await.context("demo runs cannot be resumed")?;
         runtime.add(server::part(settings, app.clone(), listener))?;
-        tracing::info!(%address, "node started");
+        tracing::info!(%address, "listening on http://{address}");
         Ok(Self { app, address, first_key, stop_deadline })
     }
 

@@ -3,6 +3,7 @@
 //! **Invariant**: a step that was ever released is never changed; a correction is a new step.
 
 mod m2026_11_21_initial;
+mod m2026_11_22_delivery;
 mod m2026_11_22_plant;
 mod m2026_11_22_promises;
 
@@ -17,6 +18,7 @@ impl MigratorTrait for Steps {
             Box::new(m2026_11_21_initial::Initial),
             Box::new(m2026_11_22_plant::Plant),
             Box::new(m2026_11_22_promises::Drained),
+            Box::new(m2026_11_22_delivery::Delivery),
         ]
     }
 }

@@ -4,7 +4,7 @@ use crate::instants::{micros, timestamp};
 use crate::page::{Cursor, Page, Start};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
-use domain::notification::{Channel, Failed, Requested, Sent};
+use domain::notification::{Channel, Failed, Requested, Sent, Try};
 use domain::{CaseId, CorrelationId, NotificationId, Timestamp};
 use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -34,6 +34,7 @@ mod row {
         pub correlation: String,
         pub requested_at: i64,
         pub updated_at: i64,
+        pub tries: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -41,6 +42,9 @@ mod row {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// Newest tries that are kept of a message.
+const TRIES_MAX: usize = 50;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -85,6 +89,8 @@ pub struct Notification {
     pub requested_at: Timestamp,
     /// When its state changed last.
     pub updated_at: Timestamp,
+    /// The newest tries to deliver it, oldest first.
+    pub tries: Vec<Try>,
 }
 
 impl TryFrom<row::Model> for Notification {
@@ -107,6 +113,7 @@ impl TryFrom<row::Model> for Notification {
             correlation: CorrelationId::from(row.correlation),
             requested_at: timestamp(row.requested_at)?,
             updated_at: timestamp(row.updated_at)?,
+            tries: row.tries.as_deref().map(texts::parsed).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -178,6 +185,7 @@ pub(crate) async fn requested(
         correlation: event.correlation.as_str().to_owned(),
         requested_at: micros(event.at),
         updated_at: micros(event.at),
+        tries: None,
     };
     row::Entity::insert(row.into_active_model())
         .on_conflict(
@@ -192,12 +200,13 @@ pub(crate) async fn requested(
 
 /// A message was delivered.
 pub(crate) async fn sent(tx: &impl ConnectionTrait, event: &NewEvent, sent: &Sent) -> Result<(), DbErr> {
-    tried(tx, event, (sent.notification, sent.channel), State::Sent, None).await
+    tried(tx, event, (sent.notification, sent.channel), State::Sent, None, &sent.tries).await
 }
 
 /// A message could not be delivered.
 pub(crate) async fn failed(tx: &impl ConnectionTrait, event: &NewEvent, failed: &Failed) -> Result<(), DbErr> {
-    tried(tx, event, (failed.notification, failed.channel), State::Failed, Some(failed.error.clone())).await
+    let error = Some(failed.error.clone());
+    tried(tx, event, (failed.notification, failed.channel), State::Failed, error, &failed.tries).await
 }
 
 async fn tried(
@@ -206,8 +215,17 @@ async fn tried(
     (id, channel): (NotificationId, Channel),
     state: State,
     error: Option<String>,
+    tries: &[Try],
 ) -> Result<(), DbErr> {
+    let key = (id.to_string(), channel.as_str().to_owned());
+    let Some(known) = row::Entity::find_by_id(key).one(tx).await? else { return Ok(()) };
+    let corrupt = |error: StoreError| DbErr::Custom(error.to_string());
+    let mut told: Vec<Try> =
+        known.tries.as_deref().map(texts::parsed).transpose().map_err(corrupt)?.unwrap_or_default();
+    told.extend_from_slice(tries);
+    told.drain(..told.len().saturating_sub(TRIES_MAX));
     row::Entity::update_many()
+        .col_expr(row::Column::Tries, Expr::value(texts::json(&told)?))
         .col_expr(row::Column::State, Expr::value(state.as_str()))
         .col_expr(row::Column::Attempts, Expr::col(row::Column::Attempts).add(1))
         .col_expr(row::Column::Error, Expr::value(error))
@@ -245,9 +263,17 @@ mod tests {
             story.tell(1, Some(opened), Event::NotificationRequested(message(channel))).await?;
         }
         // when one arrives, and the other fails twice,
-        story.tell(2, None, Event::NotificationSent(Sent { notification: id, channel: Channel::Console })).await?;
+        story
+            .tell(
+                2,
+                None,
+                Event::NotificationSent(Sent { notification: id, channel: Channel::Console, tries: Vec::new() }),
+            )
+            .await?;
         for error in ["no route", "refused"] {
-            let failed = Failed { notification: id, channel: Channel::Webhook, error: error.to_owned() };
+            let one = Try { at: second(3), elapsed_seconds: 0.5, answer: None, error: Some(error.to_owned()) };
+            let (channel, error) = (Channel::Webhook, error.to_owned());
+            let failed = Failed { notification: id, channel, error, is_final: false, tries: vec![one] };
             story.tell(3, None, Event::NotificationFailed(failed)).await?;
         }
         // then each says so.
@@ -261,6 +287,8 @@ mod tests {
         let failed = list(&story.history, &failed, &Start::Offset(0), 10).await?.rows;
         assert_eq!(failed.len(), 1);
         assert_eq!((failed[0].attempts, failed[0].error.as_deref()), (2, Some("refused")));
+        let errors: Vec<_> = failed[0].tries.iter().filter_map(|one| one.error.as_deref()).collect();
+        assert_eq!(errors, ["no route", "refused"], "each try is kept");
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ pub mod node;
 pub mod process;
 pub mod promises;
 pub mod simulation;
+pub mod sinks;
 
 /// The README's example compiles, or this does not.
 #[cfg(doctest)]

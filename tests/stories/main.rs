@@ -12,6 +12,7 @@ mod ingest;
 mod logs;
 mod maintenance;
 mod metrics;
+mod notifications;
 mod operations;
 mod plant;
 mod work_orders;

@@ -30,11 +30,10 @@ async fn list_notifications(app: App, call: Call) -> Result<Reply, ApiError> {
     use notifications::State;
 
     let mut query = call.query();
-    let channels = [Channel::Console, Channel::Webhook];
     let states = [State::Requested, State::Sent, State::Failed];
     let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     let filter = notifications::Filter {
-        channel: query.optional("channel", one_of(channels, Channel::as_str)),
+        channel: query.optional("channel", one_of(Channel::ALL, Channel::as_str)),
         state: query.optional("state", one_of(states, State::as_str)),
         case: query.optional("case", lax::uuid).map(CaseId),
     };

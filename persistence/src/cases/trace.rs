@@ -180,7 +180,8 @@ mod tests {
             body: "please".to_owned(),
         };
         let told = story.tell(5, Some(asked), Event::NotificationRequested(told)).await?;
-        let sent = notification::Sent { notification: message, channel: notification::Channel::Console };
+        let sent =
+            notification::Sent { notification: message, channel: notification::Channel::Console, tries: Vec::new() };
         story.tell(6, Some(told), Event::NotificationSent(sent)).await?;
         let rest = [
             Event::DecisionExpired(Expired { request: "q-1".into(), outcome: OnExpiry::Escalate }),

@@ -1,7 +1,7 @@
 //! Messages to people and to systems outside.
 
-use crate::NotificationId;
 use crate::case::Priority;
+use crate::{NotificationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,20 @@ pub enum Channel {
     Console,
     /// A signed HTTP POST.
     Webhook,
+    /// A mail.
+    Email,
 }
 
 impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 3] = [Self::Console, Self::Webhook, Self::Email];
+
     /// The name as it stands in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Console => "console",
             Self::Webhook => "webhook",
+            Self::Email => "email",
         }
     }
 }
@@ -42,6 +48,21 @@ pub struct Requested {
     pub body: String,
 }
 
+/// One try to hand a message to a system outside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Try {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub elapsed_seconds: f64,
+    /// What the other side said when it took the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Why it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// It was delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
@@ -49,6 +70,9 @@ pub struct Sent {
     pub notification: NotificationId,
     /// Where to.
     pub channel: Channel,
+    /// The tries that it took, where there is somebody outside to be tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
 }
 
 /// It could not be delivered.
@@ -60,4 +84,10 @@ pub struct Failed {
     pub channel: Channel,
     /// Why, in words.
     pub error: String,
+    /// Trying again would change nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_final: bool,
+    /// The tries that were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
 }
