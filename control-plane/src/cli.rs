@@ -1,6 +1,9 @@
 //! The command line: what can be asked of the program, and how it ends.
 
 mod dead_letters;
+mod agent_log;
+mod agents;
+mod cursors;
 mod demo;
 mod import;
 mod keys;
@@ -73,6 +76,10 @@ enum Command {
     Import(import::Args),
     /// Ask a running node for everything once, and tell what works.
     Smoke(smoke::Args),
+    /// Show the supervision tree of a running node.
+    Agents(agents::Args),
+    /// Show where agents stand in the log, and forget those that are gone, while no node runs on the folder.
+    Cursors(cursors::Args),
     /// Make, list and take back API keys, while no node runs on the folder.
     Keys(keys::Args),
 }
@@ -131,7 +138,11 @@ pub(crate) fn main() -> ExitCode {
 fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
     let config = options.settings()?;
     let stream = if matches!(command, Command::Serve) { logging::Stream::Output } else { logging::Stream::Error };
-    logging::start(&config, stream)?;
+    let followed = match &command {
+        Command::Demo(args) => args.followed(),
+        _ => None,
+    };
+    logging::start(&config, stream, followed)?;
     // The HTTP client brings no cryptography of its own.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a provider of cryptography was installed before");
@@ -145,6 +156,8 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::DeadLetters(args) => dead_letters::run(args).await,
             Command::Import(args) => import::run(args, &config).await,
             Command::Smoke(args) => smoke::run(args).await,
+            Command::Agents(args) => agents::run(args).await,
+            Command::Cursors(args) => cursors::run(args, &config).await,
             Command::Keys(args) => keys::run(args, &config).await,
         }
     });

@@ -10,7 +10,7 @@ use persistence::Store;
 use persistence::redis::Redis;
 use runtime::admission::Credits;
 use runtime::faults::Faults;
-use runtime::{Clock, Fatal, Metrics, Runtime};
+use runtime::{Child, Clock, Fatal, Metrics, Runtime};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -42,7 +42,16 @@ impl Node {
     /// Settings that cannot be used ([`config::ConfigError`] in the chain), a store that cannot be opened
     /// ([`persistence::StoreError`] in the chain), an address that is taken.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        Self::start_harmed(config, clock, Faults::default()).await
+        Self::start_as(config, clock, Faults::default(), Vec::new()).await
+    }
+
+    /// The same with agents beside those that the program has.
+    ///
+    /// # Errors
+    ///
+    /// See [`start`](Self::start).
+    pub async fn start_with(config: Config, clock: Clock, more: Vec<Child>) -> anyhow::Result<Self> {
+        Self::start_as(config, clock, Faults::default(), more).await
     }
 
     /// Starts a node that is harmed by `faults`: for fault tests.
@@ -51,6 +60,10 @@ impl Node {
     ///
     /// See [`start`](Self::start).
     pub async fn start_harmed(config: Config, clock: Clock, faults: Faults) -> anyhow::Result<Self> {
+        Self::start_as(config, clock, faults, Vec::new()).await
+    }
+
+    async fn start_as(config: Config, clock: Clock, faults: Faults, more: Vec<Child>) -> anyhow::Result<Self> {
         let settings: server::Settings = config.section("server")?;
         settings.check()?;
         let limits: Limits = config.section("limits")?;
@@ -68,12 +81,11 @@ impl Node {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let metrics = Metrics::new();
-        let secrets =
-            agents::Secrets { webhook: config::secret("WEBHOOK_SECRET")?, smtp: config::secret("SMTP_PASSWORD")? };
+        let secrets = secrets()?;
         let (tree, intake) = agents::tree(&config, &store, &clock, &secrets)?;
         let examples = agents::scheduling::examples(&config)?;
         let runtime = Runtime::start(
-            tree.harmed_by(faults),
+            tree.agents(more).harmed_by(faults),
             store.clone(),
             clock.clone(),
             config.section("supervision")?,
@@ -147,6 +159,21 @@ impl Node {
         self.app.runtime.stop(self.stop_deadline).await;
         tracing::info!("node stopped");
     }
+}
+
+/// Names of the agents that this program has.
+///
+/// # Errors
+///
+/// Settings that cannot be used.
+pub fn agent_names(config: &Config, store: &Store) -> anyhow::Result<Vec<&'static str>> {
+    let secrets = secrets()?;
+    let (tree, _) = agents::tree(config, store, &Clock::System, &secrets)?;
+    Ok(tree.names())
+}
+
+fn secrets() -> anyhow::Result<agents::Secrets> {
+    Ok(agents::Secrets { webhook: config::secret("WEBHOOK_SECRET")?, smtp: config::secret("SMTP_PASSWORD")? })
 }
 
 /// Connects to Redis without waiting for it.

@@ -1,7 +1,7 @@
 //! Changes of what is kept in the store beside the log: keys.
 
 use crate::unit::Idempotency;
-use crate::{idempotency, keys};
+use crate::{idempotency, keys, sql};
 use domain::Timestamp;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
@@ -20,6 +20,11 @@ pub enum Change {
     },
     /// Keep the answer of a request for its repeats.
     KeepAnswer(Idempotency),
+    /// Forget an agent that is no longer there: its place in the log, its state and its timers. What it said stays.
+    ForgetAgent {
+        /// The agent.
+        agent: String,
+    },
 }
 
 /// Carries out `change`.
@@ -32,7 +37,19 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
         Change::CreateKey(key) => keys::create(tx, key).await,
         Change::RevokeKey { id, at } => keys::revoke(tx, *id, *at).await,
         Change::KeepAnswer(answer) => idempotency::keep(tx, answer).await,
+        Change::ForgetAgent { agent } => forget(tx, agent).await,
     }
+}
+
+async fn forget(tx: &impl ConnectionTrait, agent: &str) -> Result<(), DbErr> {
+    for statement in [
+        "DELETE FROM consumers WHERE name = $1",
+        "DELETE FROM checkpoints WHERE agent = $1",
+        "DELETE FROM timers WHERE agent = $1",
+    ] {
+        sql::execute(tx, statement, [agent.into()]).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

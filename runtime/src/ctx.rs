@@ -7,6 +7,7 @@ use persistence::Log;
 use persistence::unit::{NewEvent, TimerChange};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -39,6 +40,17 @@ impl Said {
     }
 }
 
+/// Names of the events, for the log.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, new) in self.events.iter().enumerate() {
+            let comma = if idx == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", new.event.name())?;
+        }
+        Ok(())
+    }
+}
+
 /// Where readings come from.
 #[derive(Clone)]
 pub(crate) enum ReadingSource {
@@ -48,8 +60,8 @@ pub(crate) enum ReadingSource {
     Bench(Arc<Mutex<HashMap<ReadingNo, Arc<[Reading]>>>>),
 }
 
-impl std::fmt::Debug for ReadingSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ReadingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Log(_) => "Log",
             Self::Bench(_) => "Bench",

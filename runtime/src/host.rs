@@ -285,7 +285,15 @@ impl<A: Agent> Tenure<A> {
             }
             match self.handle(&mut place.state, message, &heard).await {
                 Ok(more) => {
-                    debug!(agent = A::NAME, event_id = %envelope.id, correlation_id = %envelope.correlation, said = more.events.len(), "event handled");
+                    debug!(
+                        agent = A::NAME,
+                        seq = envelope.seq.0,
+                        event_id = %envelope.id,
+                        correlation_id = %envelope.correlation,
+                        heard = envelope.event.name(),
+                        said = %more,
+                        "event handled"
+                    );
                     said.append(more);
                     handled += 1;
                     place.passage.handled(envelope.seq);

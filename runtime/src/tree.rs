@@ -56,6 +56,11 @@ impl Tree {
         self.faults = faults;
         self
     }
+
+    /// Names of the children, in their order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.children.iter().map(|child| child.slot.name).collect()
+    }
 }
 
 type Spawn = Box<dyn Fn(Arc<Shared>, ActorCell) -> BoxFuture<'static, Result<Life, String>> + Send + Sync>;

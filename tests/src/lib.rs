@@ -7,8 +7,4 @@ pub mod process;
 pub mod promises;
 pub mod simulation;
 pub mod sinks;
-
-/// The README's example compiles, or this does not.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+pub mod urgency;

@@ -4,8 +4,8 @@ use crate::client::Client;
 use config::Config;
 use control_plane::node::Node;
 use jiff::Timestamp;
-use runtime::Clock;
 use runtime::faults::Faults;
+use runtime::{Child, Clock};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -47,6 +47,21 @@ impl TestNode {
         Self::start_harmed(folder, key, change, Faults::default()).await
     }
 
+    /// The same with agents beside those that the program has.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_in_with(
+        folder: &Path,
+        key: Option<&str>,
+        change: impl FnOnce(Config) -> Config,
+        more: Vec<Child>,
+    ) -> Self {
+        let node = Node::start_with(change(settings(folder)), Clock::System, more).await.expect("the node starts");
+        Self::around(node, key)
+    }
+
     /// A node on `folder` that is harmed by `faults`; `key` is needed when the folder is not empty.
     ///
     /// # Panics
@@ -58,11 +73,11 @@ impl TestNode {
         change: impl FnOnce(Config) -> Config,
         faults: Faults,
     ) -> Self {
-        let config = Config::defaults()
-            .with("store.data_dir", folder.to_string_lossy().into_owned())
-            .and_then(|config| config.with("server.listen", "127.0.0.1:0"))
-            .expect("the settings are there");
-        let node = Node::start_harmed(change(config), Clock::System, faults).await.expect("the node starts");
+        let node = Node::start_harmed(change(settings(folder)), Clock::System, faults).await.expect("the node starts");
+        Self::around(node, key)
+    }
+
+    fn around(node: Node, key: Option<&str>) -> Self {
         let key = node.first_key().map(str::to_owned).or(key.map(str::to_owned));
         let client = Client::new(format!("http://{}", node.address()), key);
         Self { node, folder: None, client }
@@ -93,4 +108,12 @@ impl TestNode {
         self.node.stop().await;
         self.folder
     }
+}
+
+/// The settings as they ship, for a node on `folder` and a port of its own.
+fn settings(folder: &Path) -> Config {
+    Config::defaults()
+        .with("store.data_dir", folder.to_string_lossy().into_owned())
+        .and_then(|config| config.with("server.listen", "127.0.0.1:0"))
+        .expect("the settings are there")
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod aside;
+mod add_an_agent;
 mod bad_input;
 mod cases;
 mod contract;

@@ -26,6 +26,16 @@ pub(crate) struct Args {
     /// End when the machine's repair is booked, instead of serving on: exits with 0 only if every stage was done.
     #[arg(long)]
     once: bool,
+    /// Show what one agent takes in and says, a line for each event, on standard error.
+    #[arg(long, value_name = "NAME")]
+    agent_log: Option<String>,
+}
+
+impl Args {
+    /// The agent that is to be followed.
+    pub(crate) fn followed(&self) -> Option<&str> {
+        self.agent_log.as_deref()
+    }
 }
 
 pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow::Result<Exit> {
@@ -42,6 +52,11 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
     }
     output::line(format_args!("data folder: {dir}"))?;
     let node = Node::start(config, Clock::System).await?;
+    if let Some(name) = &args.agent_log {
+        let tree = node.runtime().status().await?;
+        let names: Vec<&str> = tree.iter().map(|agent| agent.name).collect();
+        anyhow::ensure!(names.contains(&name.as_str()), "there is no agent called {name}, but {}", names.join(", "));
+    }
     output::line(serve::announcement(&node).join("\n"))?;
     let key = match node.first_key() {
         Some(key) => Some(key.to_owned()),

@@ -3,11 +3,15 @@
 //! A command that prints an answer logs to standard error, so that what it prints can be read by a program. `serve`
 //! prints no answer: there standard output is the log, as whatever runs a service expects it.
 
+use super::agent_log::{self, AgentLog};
 use config::Config;
 use serde::Deserialize;
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// `[logging]`.
 #[derive(Debug, Deserialize)]
@@ -74,8 +78,9 @@ impl Format {
     }
 }
 
-/// Starts logging to `stream` as `config` says. Panics are logged too.
-pub(crate) fn start(config: &Config, stream: Stream) -> anyhow::Result<()> {
+/// Starts logging to `stream` as `config` says; what the agent `followed` does is shown beside it. Panics are logged
+/// too.
+pub(crate) fn start(config: &Config, stream: Stream, followed: Option<&str>) -> anyhow::Result<()> {
     let Settings { level, format } = config.section("logging")?;
     // Our own libraries at the chosen level; others speak up only when something is wrong.
     let (ours, others) = match level {
@@ -89,12 +94,15 @@ pub(crate) fn start(config: &Config, stream: Stream) -> anyhow::Result<()> {
     let directives: Vec<String> = crates.iter().map(|name| format!("{name}={ours}")).collect();
     let filter = EnvFilter::try_new(format!("{others},{}", directives.join(",")))?;
     let terminal = stream.is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stream.writer());
-    let started = if format.is_json(terminal) {
-        logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(stream.writer());
+    let lines = if format.is_json(terminal) {
+        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
     } else {
-        logs.with_ansi(terminal).try_init()
+        lines.with_ansi(terminal).boxed()
     };
+    let of_hosts = Targets::new().with_target(agent_log::TARGET, tracing::Level::DEBUG);
+    let followed = followed.map(|name| AgentLog::of(name).with_filter(of_hosts));
+    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(followed).try_init();
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
