@@ -1,9 +1,9 @@
 //! The command line: what can be asked of the program, and how it ends.
 
-mod dead_letters;
 mod agent_log;
 mod agents;
 mod cursors;
+mod dead_letters;
 mod demo;
 mod import;
 mod keys;

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 mod access;
-mod aside;
 mod add_an_agent;
+mod aside;
 mod bad_input;
 mod cases;
 mod contract;
