@@ -22,6 +22,7 @@ use runtime::metrics::Limit;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
+use uuid::Uuid;
 use warp::http::{HeaderMap, header};
 
 /// Longest `Idempotency-Key`.
@@ -150,6 +151,11 @@ impl Call {
         let key = self.promise()?;
         Ok(key.map(|Key { scope, key, body_sha256 }| Idempotency { scope, key, body_sha256, response, at }))
     }
+}
+
+/// A correlation id for what comes of no request.
+pub(crate) fn fresh_correlation() -> CorrelationId {
+    CorrelationId::new(Uuid::new_v4().to_string())
 }
 
 /// A refused body of up to so many times what is allowed is read to its end and thrown away.

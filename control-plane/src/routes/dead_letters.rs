@@ -8,7 +8,7 @@ use super::{either, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
-use crate::request::{Call, lax};
+use crate::request::{Call, fresh_correlation, lax};
 use domain::{Envelope, Event};
 use persistence::dead_letters::{self, DeadLetter, State};
 use persistence::unit::Refused;
@@ -122,7 +122,7 @@ async fn settle(
     let (id, agent, seq, by) = (letter.id, letter.agent.clone(), letter.seq, by.to_owned());
     let (correlation, cause) = match &event {
         Some(event) => (event.correlation.clone(), Some(event.id)),
-        None => (call.correlation(), None),
+        None => (fresh_correlation(), None),
     };
     let said = match deed {
         Deed::Replay if event.is_none() => {
