@@ -11,7 +11,7 @@ use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply;
-use crate::routes::{Body, REQUEST_ID, Route, request_id};
+use crate::routes::{Body, Route, request_id};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -45,11 +45,6 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// What everything that comes of this request is known by: the request's id.
-    pub(crate) fn correlation(&self) -> CorrelationId {
-        CorrelationId::new(request_id(&self.headers).to_owned())
-    }
-
     /// The value of the pattern's parameter `idx`, decoded.
     pub(crate) fn param(&self, idx: usize) -> &str {
         self.params.get(idx).map_or("", String::as_str)
@@ -117,11 +112,10 @@ impl Call {
         }
     }
 
-    /// What the events of this request are known by, if it names nothing else: its id where that is a UUID, so that
-    /// they are found by what logs and answers call it.
+    /// What the events of this request are known by, if it names nothing else: its id, so that they are found by what
+    /// logs and answers call it.
     pub(crate) fn correlation(&self) -> CorrelationId {
-        let id = self.headers.get(REQUEST_ID).and_then(|id| Uuid::try_parse_ascii(id.as_bytes()).ok());
-        CorrelationId::new(id.unwrap_or_else(Uuid::new_v4).to_string())
+        CorrelationId::new(request_id(&self.headers).to_owned())
     }
 
     /// Whether the caller would rather have `media` than JSON.
