@@ -210,7 +210,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
 async fn retrace(folder: &std::path::Path) -> anyhow::Result<Vec<Retraced>> {
     let config = Config::defaults().with("store.data_dir", folder.to_string_lossy().into_owned())?;
     let store = Store::open(&config.section("store")?).await?;
-    let (tree, _) = agents::tree(&config, &store, &Clock::System, None)?;
+    let (tree, _) = agents::tree(&config, &store, &Clock::System, &agents::Secrets::default())?;
     tree.retrace(&store).await
 }
 
