@@ -13,3 +13,4 @@ pub mod prognosis;
 pub mod proportion;
 pub mod robust;
 pub mod stream;
+pub mod trees;
