@@ -5,12 +5,16 @@
 #![warn(missing_docs)]
 
 pub mod assignment;
+pub mod conformal;
 pub mod drift;
 pub mod evidence;
+pub mod forecast;
 pub mod forest;
 pub mod joint;
 pub mod prognosis;
 pub mod proportion;
+pub mod remaining_life;
 pub mod robust;
+pub mod scores;
 pub mod stream;
 pub mod trees;
