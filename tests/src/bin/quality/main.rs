@@ -4,6 +4,7 @@
 //! and notes what falls short. Data come from a folder that is told; none belong to the product.
 
 mod drift;
+mod forecast;
 mod nab;
 mod report;
 mod skab;
@@ -42,6 +43,8 @@ enum Part {
     Tep,
     /// The comparison of two samples.
     Drift,
+    /// Forecasts of transformer temperatures and of the hourly series of the M4 competition.
+    Forecast,
     /// A whole node: real histories through HTTP, and the cases that come of them.
     Spine,
 }
@@ -60,6 +63,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             Part::Skab => skab::run(&data, &mut report)?,
             Part::Tep => tep::run(&data, &mut report)?,
             Part::Drift => drift::run(&mut report)?,
+            Part::Forecast => forecast::run(&data, &mut report)?,
             Part::Spine => spine::run(&data, &mut report).await?,
         }
     }
