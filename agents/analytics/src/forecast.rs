@@ -8,7 +8,7 @@ pub mod ridge;
 pub mod season;
 pub mod smoothing;
 
-use crate::conformal;
+use crate::{conformal, robust};
 use ridge::Ridge;
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +36,14 @@ pub enum Method {
     Theta,
     /// A regression on the values before.
     Ridge,
+    /// At each step the middle of what the methods with a season say.
+    Median,
 }
 
 impl Method {
     /// All of them, the simplest first: it wins a tie.
-    pub const ALL: [Self; 5] = [Self::Last, Self::SeasonalNaive, Self::DampedTrend, Self::Theta, Self::Ridge];
+    pub const ALL: [Self; 6] =
+        [Self::Last, Self::SeasonalNaive, Self::DampedTrend, Self::Theta, Self::Ridge, Self::Median];
 
     /// The method's name as it stands in JSON.
     pub fn as_str(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Method {
             Self::DampedTrend => "damped_trend",
             Self::Theta => "theta",
             Self::Ridge => "ridge",
+            Self::Median => "median",
         }
     }
 
@@ -83,8 +87,22 @@ impl Method {
                 extended.truncate(history.len() + horizon);
                 Some(extended.split_off(history.len()))
             }
+            Self::Median => {
+                let said = [Self::DampedTrend, Self::Theta, Self::Ridge];
+                let mut said: Vec<Vec<f64>> =
+                    said.into_iter().filter_map(|method| method.forecast(history, periods, horizon)).collect();
+                said.extend(season::naive(history, *shown.first()?, horizon));
+                Some(median(&said))
+            }
         }
     }
+}
+
+/// At each step the middle of several forecasts of the same length.
+pub fn median(forecasts: &[Vec<f64>]) -> Vec<f64> {
+    let n_steps = forecasts.iter().map(Vec::len).min().unwrap_or(0);
+    let at = |step: usize| forecasts.iter().map(|said| said[step]).collect::<Vec<f64>>();
+    (0..n_steps).filter_map(|step| robust::median(&at(step))).collect()
 }
 
 /// How a method did in the past.

@@ -16,5 +16,7 @@ pub mod proportion;
 pub mod remaining_life;
 pub mod robust;
 pub mod scores;
+pub mod shapley;
 pub mod stream;
+pub mod support_vectors;
 pub mod trees;

@@ -112,6 +112,13 @@ fn m4(data: &Path, report: &mut Report) -> anyhow::Result<()> {
     let (_, penalty) = best.context("a regression")?;
     let ridge = Ridge::fit(&all, 2 * WEEK, M4_AHEAD, penalty, Scale::Spread).context("a regression")?;
     let pooled = owa(&all, &future, |values| ridge.forecast(values))?;
+    let together = owa(&all, &future, |values| {
+        let alone = [Method::DampedTrend, Method::Theta, Method::Ridge];
+        let mut said: Vec<Vec<f64>> =
+            alone.iter().filter_map(|method| method.forecast(values, &[DAY, WEEK], M4_AHEAD)).collect();
+        said.extend([ridge.forecast(values)?, Method::SeasonalNaive.forecast(values, &[DAY], M4_AHEAD)?]);
+        Some(forecast::median(&said))
+    })?;
     let naive = owa(&all, &future, |values| Method::SeasonalNaive.forecast(values, &[DAY], M4_AHEAD))?;
     let took = began.elapsed().as_secs_f64();
     report.table(&format!("M4 hourly, {} series, 48 hours ahead", all.len()))?;
