@@ -11,6 +11,7 @@ pub mod classic;
 pub mod defect;
 pub mod fault;
 mod instrument;
+pub mod labelled;
 pub mod load;
 pub mod mill;
 pub mod motor;

@@ -7,12 +7,13 @@
 use ndarray::ArrayView2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
 
 /// Rows that walk down a tree side by side, so that one waits for memory while the others move.
 const LANES: usize = 16;
 
 /// Eight bytes, so that eight nodes share a cache line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Node {
     /// The value of the cut; in a leaf not a number, below which nothing is.
     at: f32,
@@ -24,7 +25,7 @@ struct Node {
 }
 
 /// A fitted isolation forest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
     nodes: Vec<Node>,
     /// Of each node that is a leaf, the path length that it stands for.
@@ -164,6 +165,24 @@ impl Forest {
     fn next(&self, root: usize, at: usize, row: &[f64]) -> usize {
         let node = self.nodes[at];
         if (row[usize::from(node.feature)] as f32) < node.at { at + 1 } else { root + usize::from(node.above) }
+    /// Columns that a row must have.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    fn path(&self, root: usize, row: &[f64]) -> f64 {
+        let mut index = root;
+        loop {
+            let node = self.nodes[index];
+            if node.feature == LEAF {
+                return f64::from(node.at);
+            }
+            index = if (row[usize::from(node.feature)] as f32) < node.at {
+                index + 1
+            } else {
+                root + usize::from(node.above)
+            };
+        }
     }
 }
 

@@ -195,8 +195,8 @@ impl Problem {
     fn offset(&self, alphas: &[f64], gradient: &[f64]) -> f64 {
         let (mut sum, mut n_free) = (0.0, 0);
         let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
-        for idx in 0..alphas.len() {
-            let own = self.signs[idx] * gradient[idx];
+        for (idx, slope) in gradient.iter().enumerate() {
+            let own = self.signs[idx] * slope;
             match (self.may_rise(idx, alphas), self.may_fall(idx, alphas)) {
                 (true, true) => {
                     sum += own;

@@ -121,7 +121,7 @@ impl Ensemble {
     /// Nodes of the subtree at `index`.
     fn walk(&self, index: usize, end: usize, depth: u32) -> Result<usize, Malformed> {
         let node = self.nodes.get(index).filter(|_| index < end && depth <= DEPTH_MAX).ok_or(Malformed)?;
-        if !node.at.is_finite() || !(0.0 < node.cover && node.cover.is_finite()) {
+        if !(node.at.is_finite() && node.cover.is_finite() && 0.0 < node.cover) {
             return Err(Malformed);
         }
         if node.feature == LEAF {
