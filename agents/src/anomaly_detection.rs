@@ -515,7 +515,7 @@ mod tests {
         let baseline = Baseline::fit(&points).expect("a thousand points are enough");
         let artefact = serde_json::to_value(&baseline).expect("a baseline is JSON");
         let model = ModelId(Uuid::from_u128(1));
-        let promoted = Promoted { model, sensor: sensor.id.clone(), artefact, reason: "better".to_owned() };
+        let promoted = Promoted { model, sensor: sensor.id.clone(), artefact, by: None, reason: "better".to_owned() };
         assert_eq!(bench.feed(Event::ModelPromoted(promoted)).await, []);
         // then the new level is normal and the old one is not.
         assert_eq!(bench.feed_readings(&sensor, &calm(80.0, 2_000..2_200)).await, []);
@@ -635,6 +635,7 @@ mod tests {
             model: ModelId(Uuid::from_u128(1)),
             sensor: SensorId::from("any"),
             artefact: serde_json::json!({ "level": "high" }),
+            by: None,
             reason: "better".to_owned(),
         };
         let failure = bench().try_feed(Event::ModelPromoted(promoted)).await.expect_err("no baseline");

@@ -349,6 +349,7 @@ mod tests {
                     model: ModelId(Uuid::from_u128(1)),
                     sensor: SensorId::from("sensor-1"),
                     artefact: serde_json::Value::Null,
+                    by: None,
                     reason: "better".to_owned(),
                 };
                 assert_eq!(bench.feed(Event::ModelPromoted(promoted)).await, []);

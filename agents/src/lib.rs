@@ -22,6 +22,7 @@ pub mod email_delivery;
 pub mod human_decision;
 pub mod learning;
 pub mod maintenance_log;
+pub mod models;
 pub mod notification;
 mod outbound;
 pub mod prediction;

@@ -142,7 +142,7 @@ impl Retraining {
             100.0 * self.settings.margin
         );
         if better {
-            Event::ModelPromoted(Promoted { model, sensor, artefact, reason })
+            Event::ModelPromoted(Promoted { model, sensor, artefact, by: None, reason })
         } else {
             Event::ModelRejected(Refused { model, sensor, reason })
         }

@@ -348,6 +348,7 @@ mod tests {
             model,
             sensor: "sensor-1".into(),
             artefact: artefact.clone(),
+            by: None,
             reason: "a test".to_owned(),
         });
         let comparison = Comparison { champion_loss: 1.0, challenger_loss: 0.5, n_train: 1, n_holdout: 1 };

@@ -1,7 +1,7 @@
-//! Changes of what is kept in the store beside the log: keys.
+//! Changes of what is kept in the store beside the log: keys, artefacts of models and what those said.
 
 use crate::unit::Idempotency;
-use crate::{idempotency, keys, sql};
+use crate::{idempotency, keys, models, sql};
 use domain::Timestamp;
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
@@ -25,6 +25,15 @@ pub enum Change {
         /// The agent.
         agent: String,
     },
+    /// Keep the artefact of a model.
+    KeepArtefact {
+        /// Digest of `bytes` in hexadecimal digits.
+        sha256: String,
+        /// The artefact.
+        bytes: Vec<u8>,
+    },
+    /// Keep what models said.
+    KeepPredictions(Vec<models::Predicted>),
 }
 
 /// Carries out `change`.
@@ -38,6 +47,8 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
         Change::RevokeKey { id, at } => keys::revoke(tx, *id, *at).await,
         Change::KeepAnswer(answer) => idempotency::keep(tx, answer).await,
         Change::ForgetAgent { agent } => forget(tx, agent).await,
+        Change::KeepArtefact { sha256, bytes } => models::keep_artefact(tx, sha256, bytes).await,
+        Change::KeepPredictions(predictions) => models::keep_predictions(tx, predictions).await,
     }
 }
 

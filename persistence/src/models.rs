@@ -1,11 +1,11 @@
-//! Versions of each sensor's detector, and which of them is the champion.
+//! Versions of each model, which of them is the champion and was at what time, and what they said.
 //!
-//! **Invariant**: at most one champion per sensor, held by a partial unique index.
+//! **Invariant**: at most one champion per name, held by a partial unique index.
 
 use crate::instants::{micros, timestamp};
 use crate::unit::NewEvent;
-use crate::{History, StoreError, texts};
-use domain::model::{Comparison, Promoted, Refused, Trained};
+use crate::{History, StoreError, sql, texts};
+use domain::model::{Chosen, Comparison, Promoted, Refused, Registered, Trained};
 use domain::{ModelId, SensorId, Timestamp};
 use schemars::JsonSchema;
 use sea_orm::sea_query::Expr;
@@ -31,6 +31,8 @@ mod row {
         pub trained_at: i64,
         pub decided_at: Option<i64>,
         pub reason: Option<String>,
+        pub sha256: Option<String>,
+        pub card: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -70,18 +72,22 @@ impl State {
 pub struct Model {
     /// The version's own id.
     pub id: ModelId,
-    /// Name of the model: `stream_detector/<sensor>`.
+    /// Name of the model: `stream_detector/<sensor>`, or what clients ask for.
     pub name: String,
     /// 1 is the first version of that name.
     pub version: u32,
-    /// The sensor.
+    /// The sensor; empty for a model that is of none.
     pub sensor: SensorId,
     /// What became of it.
     pub state: State,
-    /// How it did on data that it had not seen.
-    pub comparison: Comparison,
-    /// The fitted parameters, as the detector reads them.
+    /// How a sensor's detector did beside its champion; absent for other models, whose card tells.
+    pub comparison: Option<Comparison>,
+    /// The fitted parameters of a sensor's detector, as it reads them; null for other models.
     pub artefact: serde_json::Value,
+    /// What the artefact of another model is kept under.
+    pub sha256: Option<String>,
+    /// What such a model learnt from, how well it does, and what it is not for.
+    pub card: Option<serde_json::Value>,
     /// When it was fitted (receive time).
     pub trained_at: Timestamp,
     /// When it was promoted or rejected.
@@ -105,6 +111,8 @@ impl TryFrom<row::Model> for Model {
             trained_at: timestamp(row.trained_at)?,
             decided_at: row.decided_at.map(timestamp).transpose()?,
             reason: row.reason,
+            sha256: row.sha256,
+            card: row.card.as_deref().map(texts::parsed).transpose()?,
         })
     }
 }
@@ -169,27 +177,166 @@ pub async fn champion(history: &History, sensor: &SensorId) -> Result<Option<Mod
     row.map(Model::try_from).transpose()
 }
 
+/// The version of `name` that answers, if one was ever chosen.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn champion_of(history: &History, name: &str) -> Result<Option<Model>, StoreError> {
+    let row = row::Entity::find()
+        .filter(row::Column::Name.eq(name))
+        .filter(row::Column::State.eq(State::Champion.as_str()))
+        .one(history.db())
+        .await?;
+    row.map(Model::try_from).transpose()
+}
+
+/// From when a version answered, and who wanted it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tenure {
+    /// The version.
+    pub model: ModelId,
+    /// Since when (receive time); until the next one's.
+    pub from: Timestamp,
+    /// Who chose it.
+    pub chosen_by: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Which versions of `name` answered up to `until`, the newest first; the first of them did at that moment.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn tenures(history: &History, name: &str, until: Timestamp, limit: usize) -> Result<Vec<Tenure>, StoreError> {
+    let select = "SELECT model, from_at, chosen_by, reason FROM model_tenures WHERE name = $1 AND from_at <= $2 \
+                  ORDER BY from_at DESC, event DESC LIMIT $3";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = sql::rows(history.db(), select, [name.into(), micros(until).into(), limit.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Tenure {
+                model: texts::id(&row.try_get::<String>("", "model")?)?,
+                from: timestamp(row.try_get("", "from_at")?)?,
+                chosen_by: row.try_get("", "chosen_by")?,
+                reason: row.try_get("", "reason")?,
+            })
+        })
+        .collect()
+}
+
+/// The bytes that are kept under `sha256`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn artefact(history: &History, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let found = sql::row(history.db(), "SELECT bytes FROM model_artefacts WHERE sha256 = $1", [sha256.into()]).await?;
+    Ok(found.map(|row| row.try_get("", "bytes")).transpose()?)
+}
+
+/// What a model said of one row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Predicted {
+    /// The request.
+    pub request: String,
+    /// Which of its rows, from 0.
+    pub row: i64,
+    /// The model.
+    pub name: String,
+    /// The version that answered.
+    pub version: String,
+    /// Digest of its artefact.
+    pub sha256: String,
+    /// Digest of the features as they were given to the model.
+    pub input_sha256: String,
+    /// The class, or the value.
+    pub prediction: f64,
+    /// The probability of class 1, where there are classes.
+    pub probability: Option<f64>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What was said in answer to `request`, by row.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn predictions(history: &History, request: &str, limit: usize) -> Result<Vec<Predicted>, StoreError> {
+    let select = "SELECT row_no, name, version, sha256, input_sha256, prediction, probability, at \
+                  FROM model_predictions WHERE request = $1 ORDER BY row_no LIMIT $2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = sql::rows(history.db(), select, [request.into(), limit.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Predicted {
+                request: request.to_owned(),
+                row: row.try_get("", "row_no")?,
+                name: row.try_get("", "name")?,
+                version: row.try_get("", "version")?,
+                sha256: row.try_get("", "sha256")?,
+                input_sha256: row.try_get("", "input_sha256")?,
+                prediction: row.try_get("", "prediction")?,
+                probability: row.try_get("", "probability")?,
+                at: timestamp(row.try_get("", "at")?)?,
+            })
+        })
+        .collect()
+}
+
 /// A challenger was fitted.
 pub(crate) async fn trained(tx: &impl ConnectionTrait, event: &NewEvent, trained: &Trained) -> Result<(), DbErr> {
-    let newest: Option<i64> = row::Entity::find()
-        .select_only()
-        .column(row::Column::Version)
-        .filter(row::Column::Name.eq(trained.name.as_str()))
-        .order_by_desc(row::Column::Version)
-        .into_tuple()
-        .one(tx)
-        .await?;
     let row = row::Model {
         id: trained.model.to_string(),
         name: trained.name.clone(),
-        version: newest.unwrap_or(0) + 1,
+        version: next_version(tx, &trained.name).await?,
         sensor: trained.sensor.as_str().to_owned(),
         state: State::Challenger.as_str().to_owned(),
-        comparison: texts::json(&trained.comparison)?,
+        comparison: texts::json(&Some(&trained.comparison))?,
         artefact: texts::json(&trained.artefact)?,
         trained_at: micros(event.at),
         decided_at: None,
         reason: None,
+        sha256: None,
+        card: None,
+    };
+    row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+async fn next_version(tx: &impl ConnectionTrait, name: &str) -> Result<i64, DbErr> {
+    let newest: Option<i64> = row::Entity::find()
+        .select_only()
+        .column(row::Column::Version)
+        .filter(row::Column::Name.eq(name))
+        .order_by_desc(row::Column::Version)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(newest.unwrap_or(0) + 1)
+}
+
+/// A version was trained and its artefact kept.
+pub(crate) async fn registered(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    registered: &Registered,
+) -> Result<(), DbErr> {
+    let row = row::Model {
+        id: registered.model.to_string(),
+        name: registered.name.clone(),
+        version: next_version(tx, &registered.name).await?,
+        sensor: String::new(),
+        state: State::Challenger.as_str().to_owned(),
+        comparison: "null".to_owned(),
+        artefact: "null".to_owned(),
+        trained_at: micros(event.at),
+        decided_at: None,
+        reason: None,
+        sha256: Some(registered.sha256.clone()),
+        card: Some(texts::json(&registered.card)?),
     };
     row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
@@ -197,17 +344,78 @@ pub(crate) async fn trained(tx: &impl ConnectionTrait, event: &NewEvent, trained
 
 /// The challenger is the champion from now on.
 pub(crate) async fn promoted(tx: &impl ConnectionTrait, event: &NewEvent, promoted: &Promoted) -> Result<(), DbErr> {
+    let by = promoted.by.as_deref().unwrap_or(&event.source);
+    enthrone(tx, event, promoted.model, by, &promoted.reason).await?;
     row::Entity::update_many()
-        .col_expr(row::Column::State, Expr::value(State::Archived.as_str()))
-        .filter(row::Column::Sensor.eq(promoted.sensor.as_str()))
-        .filter(row::Column::State.eq(State::Champion.as_str()))
-        .exec(tx)
-        .await?;
-    decided(event, State::Champion, &promoted.reason)
         .col_expr(row::Column::Artefact, Expr::value(texts::json(&promoted.artefact)?))
         .filter(row::Column::Id.eq(promoted.model.to_string()))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// A version was chosen.
+pub(crate) async fn chosen(tx: &impl ConnectionTrait, event: &NewEvent, chosen: &Chosen) -> Result<(), DbErr> {
+    enthrone(tx, event, chosen.model, &chosen.by, &chosen.reason).await
+}
+
+/// Makes `model` the champion of its name, and writes down since when.
+async fn enthrone(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    model: ModelId,
+    by: &str,
+    reason: &str,
+) -> Result<(), DbErr> {
+    let Some(found) = row::Entity::find_by_id(model.to_string()).one(tx).await? else {
+        return Err(DbErr::Custom(format!("there is no model {model}")));
+    };
+    row::Entity::update_many()
+        .col_expr(row::Column::State, Expr::value(State::Archived.as_str()))
+        .filter(row::Column::Name.eq(found.name.as_str()))
+        .filter(row::Column::State.eq(State::Champion.as_str()))
+        .exec(tx)
+        .await?;
+    decided(event, State::Champion, reason).filter(row::Column::Id.eq(model.to_string())).exec(tx).await?;
+    let insert = "INSERT INTO model_tenures (event, name, model, from_at, chosen_by, reason) \
+                  VALUES ($1, $2, $3, $4, $5, $6)";
+    let values = [
+        event.id.to_string().into(),
+        found.name.into(),
+        found.id.into(),
+        micros(event.at).into(),
+        by.into(),
+        reason.into(),
+    ];
+    sql::execute(tx, insert, values).await?;
+    Ok(())
+}
+
+/// Keeps an artefact under the digest of its bytes; one that is kept already stays.
+pub(crate) async fn keep_artefact(tx: &impl ConnectionTrait, sha256: &str, bytes: &[u8]) -> Result<(), DbErr> {
+    let insert = "INSERT INTO model_artefacts (sha256, bytes) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING";
+    sql::execute(tx, insert, [sha256.into(), bytes.to_vec().into()]).await?;
+    Ok(())
+}
+
+/// Keeps what models said.
+pub(crate) async fn keep_predictions(tx: &impl ConnectionTrait, predictions: &[Predicted]) -> Result<(), DbErr> {
+    let rows = predictions.iter().map(|said| {
+        [
+            said.request.clone().into(),
+            said.row.into(),
+            said.name.clone().into(),
+            said.version.clone().into(),
+            said.sha256.clone().into(),
+            said.input_sha256.clone().into(),
+            said.prediction.into(),
+            said.probability.into(),
+            micros(said.at).into(),
+        ]
+    });
+    let head = "INSERT INTO model_predictions \
+                (request, row_no, name, version, sha256, input_sha256, prediction, probability, at) VALUES ";
+    sql::insert(tx, head, "", rows.collect()).await?;
     Ok(())
 }
 
@@ -250,8 +458,72 @@ mod tests {
             model: ModelId(Uuid::from_u128(id)),
             sensor: sensor.into(),
             artefact: json!({"id": id.to_string()}),
+            by: None,
             reason: "half the loss".to_owned(),
         })
+    }
+
+    #[tokio::test]
+    async fn it_is_known_which_version_answered_when() -> Result<(), Box<dyn std::error::Error>> {
+        // Given two versions of which the first was chosen, then the second, then the first again,
+        let mut story = Story::begin().await?;
+        let registered = |id: u128| {
+            Event::ModelRegistered(Registered {
+                model: ModelId(Uuid::from_u128(id)),
+                name: "pump".to_owned(),
+                sha256: format!("digest-{id}"),
+                card: json!({"n": id.to_string()}),
+            })
+        };
+        let chosen = |id: u128| {
+            Event::ChampionChosen(Chosen {
+                model: ModelId(Uuid::from_u128(id)),
+                name: "pump".to_owned(),
+                by: "ana".to_owned(),
+                reason: format!("try {id}"),
+            })
+        };
+        for (at, event) in [registered(1), chosen(1), registered(2), chosen(2), chosen(1)].into_iter().enumerate() {
+            story.tell(i64::try_from(at)? + 1, None, event).await?;
+        }
+        // then each moment names its own, with who wanted it.
+        let live = async |at| -> Result<Option<Tenure>, StoreError> {
+            Ok(tenures(&story.history, "pump", second(at), 1).await?.into_iter().next())
+        };
+        assert_eq!(live(1).await?, None);
+        for (at, id) in [(2, 1), (3, 1), (4, 2), (5, 1), (99, 1)] {
+            let tenure = live(at).await?.expect("one was chosen");
+            assert_eq!((tenure.model, tenure.chosen_by.as_str()), (ModelId(Uuid::from_u128(id)), "ana"), "at {at}");
+        }
+        let champion = champion_of(&story.history, "pump").await?.expect("one was chosen");
+        assert_eq!((champion.version, champion.sha256.as_deref()), (1, Some("digest-1")));
+        assert!(story.tell(9, None, chosen(7)).await.is_err());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn artefacts_and_predictions_are_kept() -> Result<(), Box<dyn std::error::Error>> {
+        let story = Story::begin().await?;
+        let db = story.history.db();
+        for bytes in [b"one", b"two"] {
+            keep_artefact(db, "digest", bytes).await?;
+        }
+        assert_eq!(artefact(&story.history, "digest").await?.as_deref(), Some(&b"one"[..]));
+        assert_eq!(artefact(&story.history, "other").await?, None);
+        let said = |row: i64| Predicted {
+            request: "r".to_owned(),
+            row,
+            name: "pump".to_owned(),
+            version: "2".to_owned(),
+            sha256: "digest".to_owned(),
+            input_sha256: "input".to_owned(),
+            prediction: 1.0,
+            probability: (row == 0).then_some(0.75),
+            at: second(3),
+        };
+        keep_predictions(db, &[said(0), said(1)]).await?;
+        assert_eq!(predictions(&story.history, "r", 10).await?, [said(0), said(1)]);
+        Ok(())
     }
 
     #[tokio::test]

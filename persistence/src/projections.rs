@@ -100,6 +100,8 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, event: &NewEvent) -> Result
         Event::ModelTrained(trained) => models::trained(tx, event, trained).await?,
         Event::ModelPromoted(promoted) => models::promoted(tx, event, promoted).await?,
         Event::ModelRejected(refused) => models::rejected(tx, event, refused).await?,
+        Event::ModelRegistered(registered) => models::registered(tx, event, registered).await?,
+        Event::ChampionChosen(chosen) => models::chosen(tx, event, chosen).await?,
         Event::ReportRequested(requested) => reports::requested(tx, event, requested).await?,
         Event::ReportGenerated(generated) => reports::generated(tx, event, generated).await?,
         // Leave their trace in the case's story only.

@@ -264,6 +264,21 @@ pub fn single_values(n_sensors: u32, rows_per_sensor: u32, seed: u64) -> Labelle
     table
 }
 
+/// Sensors with a course that repeats every 24 rows, a slow walk and noise; the label is the value itself.
+pub fn sensors(n_sensors: u32, rows_per_sensor: u32, seed: u64) -> Labelled {
+    let mut rng = stream(seed, "sensors");
+    let mut table = Labelled::empty(&["value"], "sensors with a daily course of 24 steps");
+    for sensor in 0..n_sensors {
+        let (phase, mut walk): (f64, f64) = (rng.random(), 20.0);
+        for at in 0..rows_per_sensor {
+            walk += 0.05 * normal(&mut rng);
+            let value = walk + 3.0 * (TAU * (f64::from(at) / 24.0 + phase)).sin() + 0.5 * normal(&mut rng);
+            table.push(sensor, vec![value], value);
+        }
+    }
+    table
+}
+
 /// Runs of engines to their failure, a step per cycle: six channels that drift as the engine wears.
 ///
 /// The label is the number of cycles that remain.

@@ -70,6 +70,10 @@ pub enum Event {
     ModelPromoted(model::Promoted),
     /// It did not.
     ModelRejected(model::Refused),
+    /// A version of a model that clients ask by name was trained.
+    ModelRegistered(model::Registered),
+    /// It was chosen which version answers.
+    ChampionChosen(model::Chosen),
     /// A report is wanted.
     ReportRequested(report::Requested),
     /// It can be read.
@@ -230,6 +234,8 @@ impl Event {
             Self::TrainingFailed(_) => "training_failed",
             Self::ModelPromoted(_) => "model_promoted",
             Self::ModelRejected(_) => "model_rejected",
+            Self::ModelRegistered(_) => "model_registered",
+            Self::ChampionChosen(_) => "champion_chosen",
             Self::ReportRequested(_) => "report_requested",
             Self::ReportGenerated(_) => "report_generated",
             Self::TimerDue { .. } => "timer_due",

@@ -64,6 +64,35 @@ pub struct Promoted {
     pub sensor: SensorId,
     /// The fitted parameters, as the detector reads them.
     pub artefact: serde_json::Value,
+    /// Who wanted it; absent when the comparison alone decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A version of a model was trained, and its artefact kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Registered {
+    /// The version's own id.
+    pub model: ModelId,
+    /// Name of the model.
+    pub name: String,
+    /// SHA-256 of the artefact, in hexadecimal digits: what it is kept under.
+    pub sha256: String,
+    /// What it learnt from, how well it does on what it had not seen, and what it is not for.
+    pub card: serde_json::Value,
+}
+
+/// It was chosen which version of a model answers from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Chosen {
+    /// The version.
+    pub model: ModelId,
+    /// Name of the model.
+    pub name: String,
+    /// Who chose it.
+    pub by: String,
     /// Why, in words.
     pub reason: String,
 }

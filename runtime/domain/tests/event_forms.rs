@@ -36,6 +36,8 @@ fn name(event: &Event) -> &'static str {
         | Event::TrainingFailed(_)
         | Event::ModelPromoted(_)
         | Event::ModelRejected(_)
+        | Event::ModelRegistered(_)
+        | Event::ChampionChosen(_)
         | Event::ReportRequested(_)
         | Event::ReportGenerated(_)
         | Event::TimerDue { .. }
@@ -65,7 +67,7 @@ fn name(event: &Event) -> &'static str {
 }
 
 /// Kinds of events that [`name`] lists.
-const N_KINDS: usize = 53;
+const N_KINDS: usize = 55;
 
 #[test]
 fn each_event_reads_and_writes_its_pinned_form() {
