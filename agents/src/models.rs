@@ -7,9 +7,12 @@
 pub mod artefact;
 pub mod catalogue;
 pub mod fit;
+pub mod outlook;
+pub mod serving;
 pub mod table;
 
 pub use artefact::{Answer, Artefact, FeatureError};
 pub use catalogue::{CATALOGUE, Recipe, Source};
 pub use fit::{Card, fit};
+pub use serving::{Resolved, Serving, Version};
 pub use table::Table;

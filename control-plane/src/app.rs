@@ -4,6 +4,8 @@ use crate::access::Access;
 use crate::api_error::ApiError;
 use crate::request::UnderWay;
 use crate::routes::{Streams, docs};
+use crate::routes::{docs, ml::Jobs};
+use agents::models::Serving;
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};
 use domain::{CorrelationId, Event, EventId, Timestamp};
@@ -116,6 +118,10 @@ pub(crate) struct Parts {
     pub(crate) streams: Streams,
     /// Keys of requests that are being carried out.
     pub(crate) under_way: UnderWay,
+    /// Models that clients ask by name.
+    pub(crate) serving: Serving,
+    /// Explanations under way.
+    pub(crate) jobs: Jobs,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,
     /// Work that goes on after its request was answered. It should end soon after `stopping`.

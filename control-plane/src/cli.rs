@@ -12,6 +12,7 @@ mod output;
 mod replay;
 mod serve;
 mod smoke;
+mod train;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Config, ConfigError};
@@ -82,6 +83,8 @@ enum Command {
     Cursors(cursors::Args),
     /// Make, list and take back API keys, while no node runs on the folder.
     Keys(keys::Args),
+    /// Train models, while no node runs on the folder.
+    Train(train::Args),
 }
 
 /// How the program ends.
@@ -159,6 +162,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Agents(args) => agents::run(args).await,
             Command::Cursors(args) => cursors::run(args, &config).await,
             Command::Keys(args) => keys::run(args, &config).await,
+            Command::Train(args) => train::run(args, &config).await,
         }
     });
     // Whatever is left over must not keep the program from ending.

@@ -20,5 +20,6 @@ mod request;
 pub mod routes;
 mod server;
 mod trace_context;
+pub mod training;
 
 pub use node::Node;

@@ -4,6 +4,9 @@ use crate::access::{self, Access};
 use crate::app::{App, Limits, Parts};
 use crate::request::UnderWay;
 use crate::{crew, routes, server};
+use crate::routes::ml::Jobs;
+use crate::{routes, server, training};
+use agents::models::Serving;
 use anyhow::Context as _;
 use config::Config;
 use persistence::Store;
@@ -71,6 +74,7 @@ impl Node {
         let access_settings: access::Settings = config.section("access")?;
         let metrics_settings: access::MetricsSettings = config.section("metrics")?;
         let demo = config.section("demo")?;
+        let training_settings: training::Settings = config.section("models")?;
         let docs = config.section("docs")?;
         let static_keys = access::static_keys()?;
         let redis = config::secret("REDIS_URL")?.map(|url| Redis::connect(&url)).transpose()?;
@@ -93,6 +97,7 @@ impl Node {
         )
         .await?;
         let history = store.history();
+        let serving_store = store.clone();
         let app = App::new(Parts {
             access: Access::new(&access_settings, &metrics_settings, &static_keys, history.clone(), clock),
             credits: Credits::new(limits.ingest_requests_max, limits.ingest_bytes_max),
@@ -108,12 +113,15 @@ impl Node {
             warm_up_readings: config.section("agents.anomaly_detection.stream.warm_up_readings")?,
             docs,
             under_way: UnderWay::default(),
+            serving: Serving::new(serving_store, training::rows),
+            jobs: Jobs::default(),
             body_timeout: Duration::from_secs_f64(settings.body_read_timeout_seconds),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
         let stop_deadline = Duration::from_secs_f64(settings.drain_seconds) + STOP_MARGIN;
         warm_up(&app);
+        training::begin(&app, &training_settings);
         let first_key = access::first_key(&app).await.context("the first key cannot be made")?;
         let declared = crew::declare(&app, examples).await;
         declared.map_err(|error| anyhow::anyhow!("the crew cannot be declared: {error:?}"))?;

@@ -17,6 +17,7 @@ mod maintenance;
 mod metrics;
 mod pages;
 mod plant;
+pub(crate) mod ml;
 mod reports;
 mod root;
 mod route;
@@ -77,6 +78,7 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             lists::routes(app),
             demo::routes(app),
             simulate::routes(app),
+            ml::routes(app),
         ]))
         .boxed();
     let outside = either([health::routes(app), metrics::routes(app), root::routes(app), docs::routes(app)]);

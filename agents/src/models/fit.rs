@@ -346,6 +346,10 @@ fn card(
     }
 }
 
+/// A figure of probabilities and what came.
+type OfClasses<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
+/// A figure of values and what came.
+type OfValues<'a> = dyn Fn(&[f64], &[f64]) -> Option<f64> + 'a;
 type Measured = (BTreeMap<String, Figure>, &'static str, f64, bool);
 
 fn classes(artefact: &Artefact, outputs: &[f64], labels: &[f64], units: &[u32]) -> Measured {
@@ -355,7 +359,7 @@ fn classes(artefact: &Artefact, outputs: &[f64], labels: &[f64], units: &[u32]) 
         move |outputs: &[f64], truths: &[bool]| Some(of(&Confusion::at(threshold, outputs, truths)))
     };
     let mut figures = BTreeMap::new();
-    let mut measure = |name: &str, statistic: &dyn Fn(&[f64], &[bool]) -> Option<f64>| {
+    let mut measure = |name: &str, statistic: &OfClasses<'_>| {
         let value = statistic(outputs, &truths)?;
         let interval = drawn(units, |rows| {
             let own: (Vec<f64>, Vec<bool>) = rows.iter().map(|row| (outputs[*row], truths[*row])).unzip();
@@ -387,7 +391,7 @@ fn lives(
     let mean = train.iter().map(|row| table.labels[*row]).sum::<f64>() / train.len().max(1) as f64;
     let picked = |rows: &[usize], values: &[f64]| rows.iter().map(|row| values[*row]).collect::<Vec<f64>>();
     let mut figures = BTreeMap::new();
-    let mut measure = |name: &str, statistic: &dyn Fn(&[f64], &[f64]) -> Option<f64>| {
+    let mut measure = |name: &str, statistic: &OfValues<'_>| {
         let value = statistic(&outputs, labels)?;
         let interval = drawn(units, |rows| statistic(&picked(rows, &outputs), &picked(rows, labels)));
         figures.insert(name.to_owned(), Figure { value, interval });

@@ -4,6 +4,9 @@ use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, li
 use super::{
     agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, plant, reports,
     root, sensors, simulate, stream, work_orders,
+    root, sensors, simulate, work_orders,
+    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, maintenance, ml, reports, root,
+    sensors, simulate,
 };
 use crate::plant::Report;
 use domain::Envelope;
@@ -13,10 +16,14 @@ use persistence::work_orders::WorkOrder;
 use persistence::{cases::Case, dead_letters::DeadLetter, notifications::Notification};
 use runtime::Outlook;
 use runtime::metrics::Form;
+use serde_json::Value;
 
 const DATA_READ: Scope = Scope::Needs("data:read");
 const AGENTS_READ: Scope = Scope::Needs("agents:read");
 const MAINTENANCE_READ: Scope = Scope::Needs("maintenance:read");
+
+const ML: Scope = Scope::Needs("ml:predict");
+const MODELS_LIMIT: Param = Param::or("limit", Kind::Int(Some(1), Some(1000)), "1000", "Most models");
 
 const LIMIT: Param = Param::or("limit", Kind::Int(Some(1), Some(1000)), "100", "Most rows of the page");
 const OFFSET: Param = Param::or("offset", Kind::Int(Some(0), None), "0", "Rows to leave out; `after` is cheaper");
@@ -443,6 +450,107 @@ pub const ROUTES: &[Route] = &[
         json::<dead_letters::Settled>(),
     )
     .members(dead_letters::MEMBERS),
+    get("/api/v1/ml/models", ML, Class::Read, "List models by name", json::<Value>()).query(&[MODELS_LIMIT]),
+    get("/api/v1/ml/models/list", ML, Class::Read, "List models by name", json::<Value>()).query(&[MODELS_LIMIT]),
+    get(
+        "/api/v1/ml/models/{name}/versions",
+        ML,
+        Class::Read,
+        "List versions of a model, newest first",
+        json::<Value>(),
+    )
+    .errors(&[404]),
+    get("/api/v1/ml/models/{name}/latest", ML, Class::Read, "Tell which version answers now", json::<Value>())
+        .errors(&[404]),
+    get("/api/v1/ml/models/{name}/live", ML, Class::Read, "Tell which version answered at a moment", json::<Value>())
+        .query(&[Param::optional("at", Kind::Time, "The moment; now when absent")])
+        .errors(&[404]),
+    post(
+        "/api/v1/ml/models/{name}/promote",
+        "agents:control",
+        Class::Control,
+        Body::Item,
+        "Have a version answer from now on",
+        json::<Value>(),
+    )
+    .members(ml::PROMOTE_MEMBERS)
+    .errors(&[404]),
+    post(
+        "/api/v1/ml/models/{name}/rollback",
+        "agents:control",
+        Class::Control,
+        Body::Item,
+        "Have the version before answer again",
+        json::<Value>(),
+    )
+    .members(ml::ROLLBACK_MEMBERS)
+    .errors(&[404]),
+    get("/api/v1/ml/recommendations", ML, Class::Read, "List models that suit a kind of sensor", json::<Value>())
+        .query(&[
+            Param::required("sensor_type", Kind::Text, "The kind of sensor"),
+            Param::or("include_general", Kind::Flag, "false", "Whether general models are listed too"),
+        ]),
+    get("/api/v1/ml/health", ML, Class::Read, "Tell whether a model can be loaded", json::<Value>()),
+    post("/api/v1/ml/predict", "ml:predict", Class::Predict, Body::Item, "Ask a model about one row", json::<Value>())
+        .members(ml::PREDICT_MEMBERS)
+        .errors(&[404]),
+    post(
+        "/api/v1/ml/predict/batch",
+        "ml:predict",
+        Class::Predict,
+        Body::Batch,
+        "Ask a model about a row of features per line",
+        media("application/x-ndjson"),
+    )
+    .query(&[
+        Param::required("model_name", Kind::Text, "The model"),
+        Param::or("model_version", Kind::Text, "\"auto\"", "Its version"),
+        Param::or("explain", Kind::Flag, "false", "Whether to tell what each feature added"),
+    ])
+    .errors(&[404]),
+    get("/api/v1/ml/predictions/{id}", ML, Class::Read, "Tell what was said in answer to a request", json::<Value>())
+        .errors(&[404]),
+    post(
+        "/api/v1/ml/explanations",
+        "ml:predict",
+        Class::Predict,
+        Body::Batch,
+        "Have many rows explained in the background",
+        json::<Value>().status(202),
+    )
+    .members(ml::EXPLAIN_MEMBERS)
+    .errors(&[404]),
+    get("/api/v1/ml/explanations/{id}", ML, Class::Read, "Tell how far an explanation is", json::<Value>())
+        .errors(&[404]),
+    post(
+        "/api/v1/ml/forecast",
+        "ml:predict",
+        Class::Predict,
+        Body::Item,
+        "Foretell a sensor's values",
+        json::<Value>(),
+    )
+    .members(ml::FORECAST_MEMBERS)
+    .errors(&[404]),
+    post(
+        "/api/v1/ml/detect_anomaly",
+        "ml:anomaly",
+        Class::Anomaly,
+        Body::Batch,
+        "Judge readings by a model",
+        json::<Value>(),
+    )
+    .members(ml::DETECT_MEMBERS)
+    .errors(&[404]),
+    post(
+        "/api/v1/ml/check_drift",
+        "ml:drift",
+        Class::Drift,
+        Body::Item,
+        "Compare a sensor's newest readings with those before",
+        json::<Value>(),
+    )
+    .members(ml::CHECK_MEMBERS),
 ];
 
 /// What a person does with a thing that there is.

@@ -1,0 +1,259 @@
+//! Versions that answer: found by name, read once, trained at their first use, chosen and called back.
+//!
+//! A version is read from the store once and then kept in memory under the digest of its artefact. A model of the
+//! catalogue that has no version yet is trained when it is first asked for, from simulated rows; one training at a time.
+
+use super::artefact::Artefact;
+use super::catalogue::{self, Recipe, Source};
+use super::fit::{Card, fit};
+use super::table::Table;
+use analytics::trees::shap::Explainer;
+use domain::model::{Chosen, Promoted, Registered};
+use domain::{CorrelationId, Event, EventId, ModelId, Timestamp};
+use persistence::admin::Change;
+use persistence::models::{self, Model, Predicted};
+use persistence::unit::{NewEvent, Refused};
+use persistence::{Store, StoreError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing::info;
+use uuid::Uuid;
+
+/// Who says what is said here.
+const SOURCE: &str = "models";
+/// Versions kept in memory.
+const LOADED_MAX: usize = 64;
+/// Versions of one model that are looked through for one.
+const VERSIONS_MAX: usize = 1_000;
+
+/// Makes simulated rows for a source.
+pub type Rows = fn(Source) -> Table;
+
+/// A version that is read and ready.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The numbers.
+    pub artefact: Artefact,
+    /// For trees.
+    pub explainer: Option<Explainer>,
+}
+
+/// A version that answers.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// As it stands in the registry.
+    pub model: Model,
+    /// Its numbers.
+    pub loaded: Arc<Loaded>,
+}
+
+/// What became of a question for a version.
+#[derive(Clone, Debug)]
+pub enum Resolved {
+    /// It is there.
+    Found(Box<Version>),
+    /// No model is called so.
+    NoModel,
+    /// The model has no such version.
+    NoVersion,
+}
+
+/// Why a version cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServingError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store did not take what was to be written.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// What is stored cannot be used, or training failed.
+    #[error("{0:#}")]
+    Broken(#[from] anyhow::Error),
+}
+
+/// Versions that answer. Clones share what they have read.
+#[derive(Clone)]
+pub struct Serving {
+    store: Store,
+    rows: Rows,
+    // A leaf: nothing is awaited while it is held.
+    loaded: Arc<Mutex<HashMap<String, Arc<Loaded>>>>,
+    training: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
+impl Serving {
+    /// Serves what is in `store`; `rows` makes what models of the catalogue learn from.
+    pub fn new(store: Store, rows: Rows) -> Self {
+        Self { store, rows, loaded: Arc::default(), training: Arc::default() }
+    }
+
+    /// The version of `name` that `version` means: `auto`, `latest` and nothing mean the one in use, or the newest
+    /// where none was chosen.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServingError`].
+    pub async fn resolve(&self, name: &str, version: &str, now: Timestamp) -> Result<Resolved, ServingError> {
+        let Some(model) = self.find(name, version).await? else {
+            if let Some(recipe) = catalogue::find(name)
+                && models::versions(&self.store.history(), name, 1).await?.is_empty()
+            {
+                self.ensure(recipe, now).await?;
+                return match self.find(name, version).await? {
+                    Some(model) => Ok(Resolved::Found(Box::new(self.load(model).await?))),
+                    None => Ok(Resolved::NoVersion),
+                };
+            }
+            let known = !models::versions(&self.store.history(), name, 1).await?.is_empty();
+            return Ok(if known { Resolved::NoVersion } else { Resolved::NoModel });
+        };
+        Ok(Resolved::Found(Box::new(self.load(model).await?)))
+    }
+
+    /// The stored version that `version` means.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn find(&self, name: &str, version: &str) -> Result<Option<Model>, StoreError> {
+        let history = self.store.history();
+        let asked = version.trim().to_lowercase();
+        if !asked.is_empty() && asked != "auto" && asked != "latest" {
+            let versions = models::versions(&history, name, VERSIONS_MAX).await?;
+            return Ok(versions.into_iter().find(|model| model.version.to_string() == asked));
+        }
+        match models::champion_of(&history, name).await? {
+            Some(champion) => Ok(Some(champion)),
+            None => Ok(models::versions(&history, name, 1).await?.into_iter().next()),
+        }
+    }
+
+    async fn load(&self, model: Model) -> Result<Version, ServingError> {
+        let sha256 = model
+            .sha256
+            .clone()
+            .ok_or_else(|| anyhow::anyhow!("{} is the detector of a sensor and takes no features", model.name))?;
+        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&sha256).cloned();
+        if let Some(loaded) = known {
+            return Ok(Version { model, loaded });
+        }
+        let bytes = models::artefact(&self.store.history(), &sha256).await?;
+        let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the artefact {sha256} is not kept"))?;
+        let artefact = Artefact::unpacked(&bytes, &sha256)?;
+        let explainer = artefact.explainer();
+        let loaded = Arc::new(Loaded { artefact, explainer });
+        let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if LOADED_MAX <= all.len() {
+            all.clear();
+        }
+        all.insert(sha256, Arc::clone(&loaded));
+        drop(all);
+        Ok(Version { model, loaded })
+    }
+
+    /// Trains `recipe` from simulated rows unless there is a version of it; true when it trained.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServingError`].
+    pub async fn ensure(&self, recipe: &'static Recipe, now: Timestamp) -> Result<bool, ServingError> {
+        let _turn = self.training.lock().await;
+        if !models::versions(&self.store.history(), recipe.name, 1).await?.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.rows;
+        self.fit_and_register(recipe, move || rows(recipe.source), now).await?;
+        Ok(true)
+    }
+
+    /// Trains a version of `recipe` from `table` and registers it. The first version of a model is chosen at once, a
+    /// later one waits as challenger.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServingError`].
+    pub async fn train(
+        &self,
+        recipe: &'static Recipe,
+        table: Table,
+        now: Timestamp,
+    ) -> Result<(ModelId, Card), ServingError> {
+        let _turn = self.training.lock().await;
+        self.fit_and_register(recipe, move || table, now).await
+    }
+
+    async fn fit_and_register(
+        &self,
+        recipe: &'static Recipe,
+        table: impl FnOnce() -> Table + Send + 'static,
+        now: Timestamp,
+    ) -> Result<(ModelId, Card), ServingError> {
+        let until = now.to_string();
+        let fitted = tokio::task::spawn_blocking(move || fit(recipe, &table(), &until)).await;
+        let (artefact, card) = fitted.map_err(anyhow::Error::new)?.map_err(anyhow::Error::new)?;
+        let (bytes, sha256) = artefact.packed()?;
+        let first = models::champion_of(&self.store.history(), recipe.name).await?.is_none();
+        self.store.admin(Change::KeepArtefact { sha256: sha256.clone(), bytes }).await?;
+        let model = ModelId(Uuid::now_v7());
+        let name = recipe.name.to_owned();
+        let registered = Registered {
+            model,
+            name: name.clone(),
+            sha256,
+            card: serde_json::to_value(&card).map_err(anyhow::Error::new)?,
+        };
+        let mut events = vec![Event::ModelRegistered(registered)];
+        if first {
+            let reason = "the first version of its name".to_owned();
+            events.push(Event::ChampionChosen(Chosen { model, name, by: SOURCE.to_owned(), reason }));
+        }
+        self.append(events, now).await?;
+        info!(model = recipe.name, "model trained");
+        Ok((model, card))
+    }
+
+    /// Has `model` answer from now on: a promotion, or a rollback.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServingError`].
+    pub async fn choose(&self, model: &Model, by: String, reason: String, now: Timestamp) -> Result<(), ServingError> {
+        let event = if model.sha256.is_some() {
+            Event::ChampionChosen(Chosen { model: model.id, name: model.name.clone(), by, reason })
+        } else {
+            let (sensor, artefact) = (model.sensor.clone(), model.artefact.clone());
+            Event::ModelPromoted(Promoted { model: model.id, sensor, artefact, by: Some(by), reason })
+        };
+        self.append(vec![event], now).await
+    }
+
+    /// Keeps what was said.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refused`].
+    pub async fn keep(&self, said: Vec<Predicted>) -> Result<(), Refused> {
+        self.store.admin(Change::KeepPredictions(said)).await
+    }
+
+    async fn append(&self, events: Vec<Event>, at: Timestamp) -> Result<(), ServingError> {
+        let correlation = CorrelationId::new(Uuid::new_v4().to_string());
+        let new = |event| NewEvent {
+            id: EventId(Uuid::now_v7()),
+            cause: None,
+            correlation: correlation.clone(),
+            source: SOURCE.into(),
+            at,
+            event,
+        };
+        self.store.append(events.into_iter().map(new).collect(), None).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Explanations of many rows, worked out in the background; a job is polled until it is done.
+//!
+//! Jobs live in memory: they are gone an hour after they ended, and when the node stops.
+
+use super::super::route::{Kind, Param};
+use super::super::{Route, either, entry, mount};
+use super::predict::{explained, said};
+use super::{info, resolved};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::instants::offset;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use domain::Timestamp;
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
+use warp::filters::BoxedFilter;
+use warp::http::StatusCode;
+use warp::reply::Response;
+
+const BEGIN: &Route = entry("POST", "/api/v1/ml/explanations");
+const POLL: &Route = entry("GET", "/api/v1/ml/explanations/{id}");
+
+/// Jobs in memory at most; more are refused until one is forgotten.
+const JOBS_MAX: usize = 64;
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+/// Rows explained between two looks at whether the node stops.
+const CHUNK: usize = 256;
+
+/// What explanations are asked for with.
+pub(crate) const MEMBERS: &[Param] = &[
+    Param::required("model_name", Kind::Text, "The model"),
+    Param::or("model_version", Kind::Text, "\"auto\"", "Its version"),
+    Param::required("rows", Kind::List(&Kind::Map(&Kind::Any)), "Features of each row, by name"),
+];
+
+/// A job.
+#[derive(Debug)]
+struct Job {
+    begun_at: Timestamp,
+    n_rows: usize,
+    done: Vec<Value>,
+    failure: Option<String>,
+    info: Value,
+}
+
+/// The jobs of one node.
+#[derive(Clone, Debug, Default)]
+// A leaf: nothing is awaited while it is held.
+pub(crate) struct Jobs(Arc<Mutex<HashMap<Uuid, Job>>>);
+
+impl Jobs {
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<Uuid, Job>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([mount(app, BEGIN, begin), mount(app, POLL, poll)])
+}
+
+async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut body = call.object()?;
+    let name = body.required("model_name", lax::string_max(app.limits.string_bytes_max));
+    let version = body.or("model_version", "auto".to_owned(), lax::string);
+    let rows = body.required("rows", lax::list(app.limits.batch_items_max, lax::object));
+    body.finish()?;
+    let version = resolved(&app, &name, &version).await?;
+    let (id, now) = (Uuid::now_v7(), app.now());
+    let request = id.to_string();
+    let mut seen: Vec<Vec<f64>> = Vec::with_capacity(rows.len());
+    for (idx, row) in rows.iter().enumerate() {
+        let said = said(&version, row, &request, idx, now);
+        let refused = |error: agents::models::FeatureError| {
+            ApiError::invalid(&format!("body → rows → {idx} → {}", error.feature), &error.message)
+        };
+        seen.push(said.map_err(refused)?.seen);
+    }
+    let job = Job { begun_at: now, n_rows: rows.len(), done: Vec::new(), failure: None, info: info(&version) };
+    let taken = app.jobs.with(|jobs| {
+        jobs.retain(|_, job| now.duration_since(job.begun_at) < KEPT);
+        let room = jobs.len() < JOBS_MAX;
+        if room {
+            jobs.insert(id, job);
+        }
+        room
+    });
+    if !taken {
+        return Err(ApiError::unavailable("Too many explanations are under way; try again"));
+    }
+    let own = app.clone();
+    app.tasks.spawn(async move {
+        for chunk in seen.chunks(CHUNK) {
+            if own.stopping.is_cancelled() {
+                return;
+            }
+            let (version, chunk) = (version.clone(), chunk.to_vec());
+            let work = move || -> Vec<Value> {
+                chunk
+                    .iter()
+                    .map(|seen| {
+                        let answer = version.loaded.artefact.answer(seen);
+                        let (base, values) = explained(&version, seen).unzip();
+                        json!({
+                            "prediction": answer.prediction, "probability": answer.probability,
+                            "base_value": base, "shap_values": values.unwrap_or_else(Map::new),
+                        })
+                    })
+                    .collect()
+            };
+            let worked = tokio::task::spawn_blocking(work).await;
+            own.jobs.with(|jobs| {
+                let Some(job) = jobs.get_mut(&id) else { return };
+                match worked {
+                    Ok(values) => job.done.extend(values),
+                    Err(error) => job.failure = Some(error.to_string()),
+                }
+            });
+        }
+    });
+    let told = json!({ "job_id": id, "status": "running", "rows": rows.len(), "poll": format!("/api/v1/ml/explanations/{id}") });
+    Ok(Reply::json(&told)?.status(StatusCode::ACCEPTED))
+}
+
+async fn poll(app: App, call: Call) -> Result<Reply, ApiError> {
+    let unknown =
+        || ApiError::NotFound(format!("There is no explanation {:?}; they are kept for an hour", call.param(0)));
+    let id: Uuid = call.param(0).parse().map_err(|_| unknown())?;
+    let told = app.jobs.with(|jobs| {
+        jobs.get(&id).map(|job| {
+            let complete = job.done.len() == job.n_rows;
+            let status = match (&job.failure, complete) {
+                (Some(_), _) => "failed",
+                (None, true) => "complete",
+                (None, false) => "running",
+            };
+            json!({
+                "job_id": id, "status": status, "rows": job.n_rows, "rows_done": job.done.len(),
+                "begun_at": offset(job.begun_at), "model_info": job.info, "error": job.failure,
+                "explanations": if complete { json!(job.done) } else { Value::Null },
+            })
+        })
+    });
+    Reply::json(&told.ok_or_else(unknown)?)
+}

@@ -1,0 +1,174 @@
+//! What a model says of named features: of one row, or of many lines.
+
+use super::super::route::{Kind, Param};
+use super::super::{Route, either, entry, mount};
+use super::{info, resolved};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::instants::offset;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use agents::models::{Answer, FeatureError, Version};
+use domain::Timestamp;
+use persistence::models::{self, Predicted};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+const PREDICT: &Route = entry("POST", "/api/v1/ml/predict");
+const BATCH: &Route = entry("POST", "/api/v1/ml/predict/batch");
+const KEPT: &Route = entry("GET", "/api/v1/ml/predictions/{id}");
+
+/// Rows of a request that are shown again.
+const ROWS_MAX: usize = 100_000;
+
+/// What a prediction is asked for with.
+pub(crate) const MEMBERS: &[Param] = &[
+    Param::required("model_name", Kind::Text, "The model"),
+    Param::or("model_version", Kind::Text, "\"auto\"", "Its version; `auto` and `latest` mean the one in use"),
+    Param::required("features", Kind::Map(&Kind::Any), "A number for each feature that the model takes, by name"),
+    Param::optional("sensor_id", Kind::Text, "The sensor that it is about"),
+    Param::or("explain", Kind::Flag, "true", "Whether to tell what each feature added"),
+    Param::optional("include_explainability", Kind::Flag, "Another name of `explain`"),
+];
+
+pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([mount(app, PREDICT, predict), mount(app, BATCH, batch), mount(app, KEPT, kept)])
+}
+
+/// One row as the model sees it, and what it says.
+pub(super) struct Said {
+    pub(super) seen: Vec<f64>,
+    pub(super) answer: Answer,
+    kept: Predicted,
+}
+
+/// What `version` says of `features`; `row` of those of one `request`.
+pub(super) fn said(
+    version: &Version,
+    features: &Map<String, Value>,
+    request: &str,
+    row: usize,
+    now: Timestamp,
+) -> Result<Said, FeatureError> {
+    let artefact = &version.loaded.artefact;
+    if artefact.inputs.is_empty() {
+        let message = "This model takes no features; ask /api/v1/ml/forecast".to_owned();
+        return Err(FeatureError { feature: "model_name".to_owned(), message });
+    }
+    let inputs = artefact.row(features)?;
+    let mut digest = Sha256::new();
+    inputs.iter().for_each(|value| digest.update(value.to_le_bytes()));
+    let seen = artefact.seen(&inputs);
+    let answer = artefact.answer(&seen);
+    let kept = Predicted {
+        request: request.to_owned(),
+        row: i64::try_from(row).unwrap_or(i64::MAX),
+        name: version.model.name.clone(),
+        version: version.model.version.to_string(),
+        sha256: version.model.sha256.clone().unwrap_or_default(),
+        input_sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        prediction: answer.prediction,
+        probability: answer.probability,
+        at: now,
+    };
+    Ok(Said { seen, answer, kept })
+}
+
+/// What each column added, by name.
+pub(super) fn explained(version: &Version, seen: &[f64]) -> Option<(f64, Map<String, Value>)> {
+    let artefact = &version.loaded.artefact;
+    let explained = artefact.explain(version.loaded.explainer.as_ref(), seen)?;
+    let named = artefact.columns().into_iter().zip(explained.values).map(|(name, value)| (name, json!(value)));
+    Some((explained.base, named.collect()))
+}
+
+fn refused(error: &FeatureError) -> ApiError {
+    ApiError::invalid(&format!("body → features → {}", error.feature), &error.message)
+}
+
+async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut body = call.object()?;
+    let name = body.required("model_name", lax::string_max(app.limits.string_bytes_max));
+    let version = body.or("model_version", "auto".to_owned(), lax::string);
+    let features = body.required("features", lax::object);
+    let sensor = body.optional("sensor_id", lax::string);
+    let wanted = body.optional("include_explainability", lax::boolean);
+    let explain = body.or("explain", wanted.unwrap_or(true), lax::boolean);
+    body.finish()?;
+    let version = resolved(&app, &name, &version).await?;
+    let (request, now) = (Uuid::now_v7().to_string(), app.now());
+    let said = said(&version, &features, &request, 0, now).map_err(|error| refused(&error))?;
+    let explained = if explain { explained(&version, &said.seen) } else { None };
+    app.serving.keep(vec![said.kept]).await?;
+    let answer = said.answer;
+    let confidence = answer.probability.map(|chance| if answer.prediction == 1.0 { chance } else { 1.0 - chance });
+    let (base, values) = explained.unzip();
+    Reply::json(&json!({
+        "prediction": [answer.prediction],
+        "confidence": confidence,
+        "probability": answer.probability,
+        "score": answer.score,
+        "interval": answer.interval,
+        "model_info": info(&version),
+        "sensor_id": sensor,
+        "timestamp": offset(now),
+        "request_id": request,
+        "base_value": base,
+        "feature_importance": values.clone(),
+        "shap_values": values,
+    }))
+}
+
+/// A line of JSON features each, answered by a line each, in order.
+async fn batch(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let name = query.required("model_name", lax::string_max(app.limits.string_bytes_max));
+    let version = query.or("model_version", "auto".to_owned(), lax::string);
+    let explain = query.or("explain", false, lax::boolean);
+    query.finish()?;
+    let version = resolved(&app, &name, &version).await?;
+    let (request, now) = (Uuid::now_v7().to_string(), app.now());
+    let lines = call.body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let (mut text, mut kept) = (String::new(), Vec::new());
+    for (row, line) in lines.enumerate() {
+        if app.limits.batch_items_max <= row {
+            return Err(ApiError::invalid("body", &format!("at most {} lines", app.limits.batch_items_max)));
+        }
+        let features = match crate::request::decode(line)? {
+            Value::Object(features) => features,
+            _ => return Err(ApiError::invalid(&format!("body → {row}"), "Input should be a valid dictionary")),
+        };
+        let told = match said(&version, &features, &request, row, now) {
+            Ok(said) => {
+                let explained = if explain { explained(&version, &said.seen) } else { None };
+                let (base, values) = explained.unzip();
+                kept.push(said.kept);
+                json!({
+                    "row": row, "prediction": said.answer.prediction, "probability": said.answer.probability,
+                    "score": said.answer.score, "interval": said.answer.interval, "base_value": base,
+                    "shap_values": values,
+                })
+            }
+            Err(error) => json!({ "row": row, "error": error.message, "feature": error.feature }),
+        };
+        text.push_str(&told.to_string());
+        text.push('\n');
+    }
+    if !kept.is_empty() {
+        app.serving.keep(kept).await?;
+    }
+    Ok(Reply::new("application/x-ndjson", text.into()).header("x-prediction-id", &request))
+}
+
+/// What was said in answer to a request, with the model's hash and the inputs' digest.
+async fn kept(app: App, call: Call) -> Result<Reply, ApiError> {
+    let request = call.param(0);
+    let rows = models::predictions(&app.history, request, ROWS_MAX).await?;
+    if rows.is_empty() {
+        return Err(ApiError::NotFound(format!("There is no prediction {request:?}")));
+    }
+    Reply::json(&json!({ "request_id": request, "predictions": rows }))
+}
