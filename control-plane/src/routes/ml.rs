@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::instants::offset;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
+use crate::training;
 use agents::models::catalogue;
 use agents::models::serving::ServingError;
 use agents::models::{CATALOGUE, Resolved, Version};
@@ -34,6 +35,7 @@ const LATEST: &Route = entry("GET", "/api/v1/ml/models/{name}/latest");
 const LIVE: &Route = entry("GET", "/api/v1/ml/models/{name}/live");
 const PROMOTE: &Route = entry("POST", "/api/v1/ml/models/{name}/promote");
 const ROLLBACK: &Route = entry("POST", "/api/v1/ml/models/{name}/rollback");
+const TRAIN: &Route = entry("POST", "/api/v1/ml/models/{name}/train");
 const RECOMMENDATIONS: &Route = entry("GET", "/api/v1/ml/recommendations");
 const HEALTH: &Route = entry("GET", "/api/v1/ml/health");
 
@@ -66,6 +68,7 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         mount(app, LIVE, live),
         mount(app, PROMOTE, promote),
         mount(app, ROLLBACK, rollback),
+        mount(app, TRAIN, train),
         mount(app, RECOMMENDATIONS, recommendations),
         mount(app, HEALTH, health),
     ])
@@ -248,6 +251,18 @@ async fn enthrone(app: &App, call: &Call, model: &Model, reason: String) -> Resu
         "chosen_by": by,
         "reason": reason,
     }))
+}
+
+/// Trains a further version from simulated rows. It waits as challenger until somebody has it answer.
+async fn train(app: App, call: Call) -> Result<Reply, ApiError> {
+    let name = call.param(0);
+    let recipe = catalogue::find(name)
+        .ok_or_else(|| ApiError::NotFound(format!("There is no model {name:?} that can be trained here")))?;
+    let rows = tokio::task::spawn_blocking(|| training::rows(recipe.source)).await.map_err(ApiError::internal)?;
+    let (id, card) = app.serving.train(recipe, rows, app.now()).await?;
+    let model = models::get(&app.history, id).await?;
+    let model = model.ok_or_else(|| ApiError::internal("a version that was just registered is not there"))?;
+    Reply::json(&json!({ "model_name": name, "version": model.version.to_string(), "id": id, "card": card }))
 }
 
 async fn recommendations(app: App, call: Call) -> Result<Reply, ApiError> {

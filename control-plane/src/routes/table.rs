@@ -485,6 +485,15 @@ pub const ROUTES: &[Route] = &[
     )
     .members(ml::ROLLBACK_MEMBERS)
     .errors(&[404]),
+    post(
+        "/api/v1/ml/models/{name}/train",
+        "agents:control",
+        Class::Control,
+        Body::None,
+        "Train a further version from simulated rows",
+        json::<Value>(),
+    )
+    .errors(&[404]),
     get("/api/v1/ml/recommendations", ML, Class::Read, "List models that suit a kind of sensor", json::<Value>())
         .query(&[
             Param::required("sensor_type", Kind::Text, "The kind of sensor"),

@@ -4,6 +4,8 @@
 //! and notes what falls short. Data come from a folder that is told; none belong to the product.
 
 mod drift;
+mod ai4i;
+mod cmapss;
 mod forecast;
 mod nab;
 mod report;
@@ -43,6 +45,10 @@ enum Part {
     Tep,
     /// The comparison of two samples.
     Drift,
+    /// Failures of the AI4I milling machine.
+    Ai4i,
+    /// Remaining life of the turbofan engines of C-MAPSS.
+    Cmapss,
     /// Forecasts of transformer temperatures and of the hourly series of the M4 competition.
     Forecast,
     /// A whole node: real histories through HTTP, and the cases that come of them.
@@ -63,6 +69,8 @@ async fn main() -> anyhow::Result<ExitCode> {
             Part::Skab => skab::run(&data, &mut report)?,
             Part::Tep => tep::run(&data, &mut report)?,
             Part::Drift => drift::run(&mut report)?,
+            Part::Ai4i => ai4i::run(&data, &mut report)?,
+            Part::Cmapss => cmapss::run(&data, &mut report)?,
             Part::Forecast => forecast::run(&data, &mut report)?,
             Part::Spine => spine::run(&data, &mut report).await?,
         }
