@@ -5,7 +5,7 @@ use crate::app::{App, Limits, Parts};
 use crate::request::UnderWay;
 use crate::{crew, routes, server};
 use crate::routes::ml::Jobs;
-use crate::{routes, server, training};
+use crate::{crew, routes, server, training};
 use agents::models::Serving;
 use anyhow::Context as _;
 use config::Config;

@@ -18,6 +18,7 @@ mod metrics;
 mod pages;
 mod plant;
 pub(crate) mod ml;
+mod plant;
 mod reports;
 mod root;
 mod route;

@@ -4,9 +4,8 @@ use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, li
 use super::{
     agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, plant, reports,
     root, sensors, simulate, stream, work_orders,
+    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, ml, plant, reports,
     root, sensors, simulate, work_orders,
-    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, maintenance, ml, reports, root,
-    sensors, simulate,
 };
 use crate::plant::Report;
 use domain::Envelope;
