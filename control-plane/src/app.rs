@@ -3,8 +3,7 @@
 use crate::access::Access;
 use crate::api_error::ApiError;
 use crate::request::UnderWay;
-use crate::routes::{Streams, docs};
-use crate::routes::{docs, ml::Jobs};
+use crate::routes::{Streams, docs, ml::Jobs};
 use agents::models::Serving;
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};

@@ -3,7 +3,6 @@
 use crate::access::{self, Access};
 use crate::app::{App, Limits, Parts};
 use crate::request::UnderWay;
-use crate::{crew, routes, server};
 use crate::routes::ml::Jobs;
 use crate::{crew, routes, server, training};
 use agents::models::Serving;

@@ -162,27 +162,14 @@ impl Forest {
         (0..self.depth_max).fold(root, |at, _| self.next(root, at, row))
     }
 
-    fn next(&self, root: usize, at: usize, row: &[f64]) -> usize {
-        let node = self.nodes[at];
-        if (row[usize::from(node.feature)] as f32) < node.at { at + 1 } else { root + usize::from(node.above) }
     /// Columns that a row must have.
     pub fn n_features(&self) -> usize {
         self.n_features
     }
 
-    fn path(&self, root: usize, row: &[f64]) -> f64 {
-        let mut index = root;
-        loop {
-            let node = self.nodes[index];
-            if node.feature == LEAF {
-                return f64::from(node.at);
-            }
-            index = if (row[usize::from(node.feature)] as f32) < node.at {
-                index + 1
-            } else {
-                root + usize::from(node.above)
-            };
-        }
+    fn next(&self, root: usize, at: usize, row: &[f64]) -> usize {
+        let node = self.nodes[at];
+        if (row[usize::from(node.feature)] as f32) < node.at { at + 1 } else { root + usize::from(node.above) }
     }
 }
 

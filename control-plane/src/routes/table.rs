@@ -2,10 +2,8 @@
 
 use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, listed, media, post};
 use super::{
-    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, plant, reports,
-    root, sensors, simulate, stream, work_orders,
     agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, ml, plant, reports,
-    root, sensors, simulate, work_orders,
+    root, sensors, simulate, stream, work_orders,
 };
 use crate::plant::Report;
 use domain::Envelope;

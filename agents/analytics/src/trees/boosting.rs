@@ -163,7 +163,9 @@ mod tests {
     fn log_odds_become_the_share_of_the_class() {
         // Given a column that tells nothing but one of two levels, with shares of 10 % and 80 %,
         let rows = Array2::from_shape_fn((2_000, 1), |(row, _)| (row % 2) as f64);
-        let target = |row: usize| f64::from(u8::from(if row % 2 == 0 { row % 20 == 0 } else { row % 10 != 9 }));
+        let target = |row: usize| {
+            f64::from(u8::from(if row.is_multiple_of(2) { row.is_multiple_of(20) } else { row % 10 != 9 }))
+        };
         let targets: Vec<f64> = (0..2_000).map(target).collect();
         let share = |level: usize| {
             let own: Vec<f64> = (0..2_000).filter(|row| row % 2 == level).map(|row| targets[row]).collect();

@@ -123,12 +123,13 @@ fn m4(data: &Path, report: &mut Report) -> anyhow::Result<()> {
     let took = began.elapsed().as_secs_f64();
     report.table(&format!("M4 hourly, {} series, 48 hours ahead", all.len()))?;
     report.figure(
-        "ridge over all series, OWA",
-        pooled,
+        "median of five methods, OWA",
+        together,
         Must::AtMost(0.6279),
         "<= 0.50",
-        "MSTL 0.604, seasonal naive 0.628",
+        "all 414 series: MSTL 0.604, seasonal naive 0.628",
     )?;
+    report.figure("ridge over all series alone, OWA", pooled, Must::Shown, "", "")?;
     report.figure("as a day before, OWA", naive, Must::Shown, "", "0.628")?;
     let began = Instant::now();
     let n_chosen = CHOSEN.min(all.len());

@@ -3,9 +3,9 @@
 //! Every module runs the functions and the settings that a node runs, prints its figures beside the published ones,
 //! and notes what falls short. Data come from a folder that is told; none belong to the product.
 
-mod drift;
 mod ai4i;
 mod cmapss;
+mod drift;
 mod forecast;
 mod nab;
 mod report;
