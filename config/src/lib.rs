@@ -4,9 +4,13 @@
 //! means: the owner's struct does, and refuses what it cannot use. Secrets are no settings; see [`secret`].
 #![warn(missing_docs)]
 
+mod aliases;
+mod listing;
 mod overlay;
 mod secret;
 
+pub use aliases::{Fate, Form, OLD_NAMES};
+pub use listing::{Listed, env_example};
 pub use secret::secret;
 
 use serde::de::DeserializeOwned;
@@ -60,12 +64,16 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     tree: Value,
+    /// Who set what is not as the defaults have it, by full name.
+    origins: BTreeMap<String, String>,
+    /// Names of the old system that were set and have no effect, and why.
+    ignored: Vec<(&'static str, &'static str)>,
 }
 
 impl Config {
     /// The defaults alone.
     pub fn defaults() -> Self {
-        Self { tree: DEFAULTS.clone() }
+        Self { tree: DEFAULTS.clone(), origins: BTreeMap::new(), ignored: Vec::new() }
     }
 
     /// The defaults, with `file` laid over them key by key, and `env` over both.
@@ -86,6 +94,10 @@ impl Config {
                 .map_err(|error| ConfigError::Malformed { path: path.to_owned(), reason: error.to_string() })?;
             config.lay_over(Value::Table(table), &path.display().to_string())?;
         }
+        let env: BTreeMap<String, String> = env.into_iter().collect();
+        for (variable, text) in &env {
+            config.lay_old(variable, text)?;
+        }
         for (path, (variable, text)) in settings_in(env)? {
             let value = overlay::parsed(&text, overlay::at(&DEFAULTS, &path));
             config.lay_over(overlay::nested(&path, value), &format!("environment variable {variable}"))?;
@@ -101,7 +113,8 @@ impl Config {
     pub fn from_env_and_file(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut env = Vec::new();
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
+            let known = |name: &&str| is_ours(name) || aliases::fate(name).is_some();
+            let Some(name) = name.to_str().filter(known) else { continue };
             let value = value.into_string().map_err(|_| ConfigError::Refused {
                 key: name.to_owned(),
                 reason: "the value is not Unicode".to_owned(),
@@ -140,6 +153,30 @@ impl Config {
         Ok(self)
     }
 
+    /// Names of the old system that were set and have no effect, each with the reason.
+    pub fn ignored(&self) -> &[(&'static str, &'static str)] {
+        &self.ignored
+    }
+
+    /// Lays what `variable` set in the old system over the settings.
+    fn lay_old(&mut self, variable: &str, text: &str) -> Result<(), ConfigError> {
+        match aliases::fate(variable) {
+            // An empty variable counts as absent, as it did.
+            None | Some((_, Fate::Secret)) => Ok(()),
+            Some(_) if text.trim().is_empty() => Ok(()),
+            Some((name, Fate::Ignored(reason))) => {
+                self.ignored.push((name, reason));
+                Ok(())
+            }
+            Some((_, Fate::Setting(path, form))) => {
+                let now = overlay::at(&self.tree, path).and_then(Value::as_str).unwrap_or_default();
+                let text = aliases::translated(text, form, now);
+                let value = overlay::parsed(&text, overlay::at(&DEFAULTS, path));
+                self.lay_over(overlay::nested(path, value), &format!("environment variable {variable}"))
+            }
+        }
+    }
+
     /// The merged settings as TOML, without the annotations.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(&self.tree).expect("a tree that was parsed from TOML can be written as TOML")
@@ -148,7 +185,11 @@ impl Config {
     /// What is laid over is held against the defaults, not against what was laid over them before: an array
     /// from a file may be empty or incomplete, and says nothing about what may stand in it.
     fn lay_over(&mut self, over: Value, origin: &str) -> Result<(), ConfigError> {
-        overlay::merge(&mut self.tree, overlay::fitted(&DEFAULTS, over, "", origin)?);
+        let over = overlay::fitted(&DEFAULTS, over, "", origin)?;
+        listing::leaves(&over, String::new(), &mut |key, _| {
+            self.origins.insert(key.to_owned(), origin.to_owned());
+        });
+        overlay::merge(&mut self.tree, over);
         Ok(())
     }
 }
@@ -211,7 +252,7 @@ mod tests {
     #[test]
     fn every_section_that_is_promised_exists() {
         let config = Config::defaults();
-        let sections = "server access metrics limits store site supervision demo logging webhook crew";
+        let sections = "server tls access sessions rate_limits redis audit metrics limits store site supervision demo logging webhook crew";
         let agents = "data_acquisition anomaly_detection validation prediction human_decision scheduling \
                       notification maintenance_log learning drift retraining reporting";
         let agents = agents.split(' ').map(|agent| format!("agents.{agent}"));
@@ -345,7 +386,7 @@ mod tests {
     fn merged_settings_can_be_written_and_read_again() {
         let config = Config::defaults().with("site.time_zone", "America/Sao_Paulo").expect("a known setting");
         let written = file(&config.to_toml());
-        assert_eq!(Config::load(Some(written.path()), []).expect("valid settings"), config);
+        assert_eq!(Config::load(Some(written.path()), []).expect("valid settings").tree, config.tree);
     }
 
     #[test]

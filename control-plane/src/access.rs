@@ -1,24 +1,36 @@
-//! Who may do what: API keys, their scopes, and the switch that lets everybody in.
+//! Who may do what: API keys, browser sessions, their scopes, and the switch that lets strangers in.
 //!
 //! The store keeps a key's SHA-256 and no key. What it said of one is believed for a second.
 
+pub mod change;
 pub(crate) mod key;
+mod scopes;
+mod session;
 
 pub use key::{NewKey, new_key};
+pub use scopes::SCOPES;
+pub(crate) use session::{CSRF, Opened, Settings as SessionSettings};
 
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::routes::Scope;
+use crate::rate::Rates;
+use crate::routes::{Route, Scope};
 use crate::server::Peer;
 use dashmap::DashMap;
+use domain::access::{SessionClosed, SessionOpened};
+use domain::{Event, Timestamp};
 use key::{digest, prefix_of};
+use persistence::admin::Change;
 use persistence::keys::{self, ApiKey};
-use persistence::{History, StoreError};
+use persistence::{Store, StoreError};
 use runtime::Clock;
 use serde::Deserialize;
+use session::{Principal, Sessions};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 use warp::http::{HeaderMap, header};
 
 /// How long the store's word on a key is believed, so that a revocation takes effect within it.
@@ -27,30 +39,14 @@ const BELIEVED_FOR: Duration = Duration::from_secs(1);
 const BELIEVED_WITHOUT_STORE_FOR: Duration = Duration::from_secs(60);
 /// Keys remembered; then all of them are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
-
-/// Every scope there is, as routes need them.
-pub const SCOPES: [&str; 14] = [
-    "agents:control",
-    "agents:read",
-    "data:ingest",
-    "data:read",
-    "maintenance:read",
-    "maintenance:schedule",
-    "metrics:read",
-    "ml:anomaly",
-    "ml:drift",
-    "ml:predict",
-    "plant:write",
-    "reports:generate",
-    "simulate:run",
-    "tasks:update",
-];
+/// Between two notes of a key's last use.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// `[access]`: who gets in without a key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Everybody may do everything.
+    /// Everybody may do everything that changes neither keys nor settings.
     pub(crate) anonymous: bool,
 }
 
@@ -81,10 +77,31 @@ pub(crate) struct Caller {
     pub(crate) id: String,
     /// For the record: the key's name, or `anonymous`.
     pub(crate) name: String,
+    /// What they may do.
+    pub(crate) scopes: Arc<[String]>,
+    /// What a session of theirs would stand for; `None` for strangers.
+    principal: Option<Principal>,
+}
+
+impl Caller {
+    /// The id by which their requests are counted; `None` for strangers.
+    pub(crate) fn known_as(&self) -> Option<&str> {
+        self.principal.as_ref().map(|_| self.id.as_str())
+    }
+
+    fn stranger() -> Self {
+        let name = "anonymous".to_owned();
+        Self { id: name.clone(), name, scopes: scopes::of_anybody().into(), principal: None }
+    }
+
+    /// Whoever may read the node's folder.
+    fn owner() -> Self {
+        let name = "owner".to_owned();
+        Self { id: name.clone(), name, scopes: scopes::all().into(), principal: Some(Principal::Owner) }
+    }
 }
 
 /// A key that an operator gave in the environment. It may do everything.
-#[derive(Debug)]
 struct StaticKey {
     hash: [u8; 32],
     caller: Caller,
@@ -104,90 +121,240 @@ struct Inner {
     anonymous: bool,
     metrics: Anonymous,
     static_keys: Vec<StaticKey>,
-    history: History,
+    store: Store,
     clock: Clock,
+    rates: Rates,
     remembered: DashMap<String, Remembered>,
+    sessions: Sessions,
+    /// Notes of last uses on their way to the store.
+    notes: TaskTracker,
+}
+
+/// What [`Access`] is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) metrics: &'a MetricsSettings,
+    pub(crate) sessions: SessionSettings,
+    /// Browsers reach the node over TLS.
+    pub(crate) is_secure: bool,
+    /// The keys of the environment, as they are.
+    pub(crate) static_keys: &'a [String],
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) rates: Rates,
+    pub(crate) notes: TaskTracker,
 }
 
 impl Access {
-    /// `static_keys` are the keys of the environment, as they are.
-    pub(crate) fn new(
-        settings: &Settings,
-        metrics: &MetricsSettings,
-        static_keys: &[String],
-        history: History,
-        clock: Clock,
-    ) -> Self {
-        let named = |(idx, key): (usize, &String)| StaticKey {
-            hash: digest(key),
-            caller: Caller {
-                // The digest's start, so that a promise outlives a change in the order of the list.
-                id: format!("environment-{}", hex(&digest(key)[..6])),
-                name: format!("environment_key_{}", idx + 1),
-            },
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let named = |(idx, key): (usize, &String)| {
+            // The digest's start, so that a promise outlives a change in the order of the list.
+            let id = format!("environment-{}", hex(&digest(key)[..6]));
+            let principal = Some(Principal::Environment(id.clone()));
+            let name = format!("environment_key_{}", idx + 1);
+            StaticKey { hash: digest(key), caller: Caller { id, name, scopes: scopes::all().into(), principal } }
         };
         Self(Arc::new(Inner {
-            anonymous: settings.anonymous,
-            metrics: metrics.anonymous,
-            static_keys: static_keys.iter().enumerate().map(named).collect(),
-            history,
-            clock,
+            anonymous: parts.settings.anonymous,
+            metrics: parts.metrics.anonymous,
+            static_keys: parts.static_keys.iter().enumerate().map(named).collect(),
+            store: parts.store,
+            clock: parts.clock,
+            rates: parts.rates,
             remembered: DashMap::new(),
+            sessions: Sessions::new(parts.sessions, parts.is_secure),
+            notes: parts.notes,
         }))
     }
 
-    /// Who asks, if they may use a route of that scope.
+    /// Who asks, if they may use `route`.
     pub(crate) async fn check(
         &self,
-        scope: Scope,
+        route: &Route,
         headers: &HeaderMap,
         peer: Option<Peer>,
     ) -> Result<Caller, ApiError> {
-        let anonymous = || Caller { id: "anonymous".to_owned(), name: "anonymous".to_owned() };
+        let scope = route.scope;
         if scope == Scope::Public {
-            return Ok(anonymous());
+            return Ok(Caller::stranger());
         }
-        let Some(key) = sent(headers)? else {
-            let let_in = self.0.anonymous || (matches!(scope, Scope::Metrics(_)) && self.shows_metrics_to(peer));
-            return if let_in {
-                Ok(anonymous())
+        let caller = self.caller(route.method, headers, peer).await?;
+        let needed = scopes::needed(scope);
+        let Some(caller) = caller else {
+            let stranger = Caller::stranger();
+            let allowed = self.0.anonymous && needed.is_none_or(|needed| has(&stranger, needed));
+            let shown = matches!(scope, Scope::Metrics(_)) && self.shows_metrics_to(peer);
+            return if allowed || shown {
+                Ok(stranger)
             } else {
                 Err(ApiError::Forbidden("Authentication with an API key is required".to_owned()))
             };
         };
-        let hash = digest(key);
-        if let Some(known) = self.0.static_keys.iter().find(|known| bool::from(known.hash.ct_eq(&hash))) {
-            return Ok(known.caller.clone());
-        }
-        let wrong = || ApiError::Forbidden("The API key is not valid".to_owned());
-        let found = match prefix_of(key) {
-            Some(prefix) => self.find(prefix).await?,
-            None => None,
-        };
-        let kept = found.filter(|kept| bool::from(kept.hash.ct_eq(&hash))).ok_or_else(wrong)?;
-        let now = self.0.clock.now();
-        if kept.revoked_at.is_some() || kept.expires_at.is_some_and(|end| end <= now) {
-            return Err(wrong());
-        }
-        match scope {
-            Scope::Needs(needed) | Scope::Metrics(needed) if !kept.scopes.iter().any(|scope| scope == needed) => {
+        match needed {
+            Some(needed) if !has(&caller, needed) => {
                 Err(ApiError::Forbidden(format!("The API key does not have the scope {needed}")))
             }
-            _ => Ok(Caller { id: kept.id.to_string(), name: kept.name.clone() }),
+            _ => Ok(caller),
         }
     }
 
-    /// Asks the store again about every key.
-    #[cfg(test)]
-    pub(crate) fn forget(&self) {
-        self.0.remembered.clear();
+    /// Whose key or session a request bears; `None` when it bears neither.
+    async fn caller(&self, method: &str, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<Caller>, ApiError> {
+        if peer.is_some_and(|peer| peer.is_owner) {
+            return Ok(Some(Caller::owner()));
+        }
+        // A key is never sent by a browser on its own, so whoever sends one needs no other proof.
+        if let Some(key) = sent(headers)? {
+            return self.holder(key, peer).await.map(Some);
+        }
+        match self.0.sessions.of(method, headers, self.0.clock.now())? {
+            None => Ok(None),
+            Some((_, principal)) => match self.resolve(&principal).await? {
+                Some(caller) => Ok(Some(caller)),
+                None => Err(ApiError::Forbidden("The session has ended; log in again".to_owned())),
+            },
+        }
+    }
+
+    /// Whose key `key` is.
+    async fn holder(&self, key: &str, peer: Option<Peer>) -> Result<Caller, ApiError> {
+        // A key of ours cannot be guessed; one of the environment might be.
+        if prefix_of(key).is_none() {
+            self.0.rates.check_lockout(peer)?;
+        }
+        let hash = digest(key);
+        let environment = self.0.static_keys.iter().find(|known| bool::from(known.hash.ct_eq(&hash)));
+        let found = match (environment, prefix_of(key)) {
+            (Some(known), _) => Some(known.caller.clone()),
+            (None, Some(prefix)) => {
+                let kept = self.find(prefix).await?.filter(|kept| bool::from(kept.hash.ct_eq(&hash)));
+                kept.and_then(|kept| self.usable(&kept))
+            }
+            (None, None) => None,
+        };
+        match found {
+            Some(caller) => Ok(caller),
+            None => {
+                self.0.rates.failed_login(peer).await?;
+                Err(ApiError::Forbidden("The API key is not valid".to_owned()))
+            }
+        }
+    }
+
+    /// What `principal` may do now; `None` when it may do nothing any more.
+    async fn resolve(&self, principal: &Principal) -> Result<Option<Caller>, ApiError> {
+        Ok(match principal {
+            Principal::Owner => Some(Caller::owner()),
+            Principal::Environment(id) => {
+                self.0.static_keys.iter().find(|known| known.caller.id == *id).map(|known| known.caller.clone())
+            }
+            Principal::Kept(prefix) => self.find(prefix).await?.and_then(|kept| self.usable(&kept)),
+        })
+    }
+
+    /// The holder of `kept`, unless it has ended. That it was used is noted now and then.
+    fn usable(&self, kept: &ApiKey) -> Option<Caller> {
+        let now = self.0.clock.now();
+        if kept.revoked_at.is_some() || kept.expires_at.is_some_and(|end| end <= now) {
+            return None;
+        }
+        if kept.last_used_at.is_none_or(|used| used + USE_NOTED_EVERY <= now)
+            && let Some(mut entry) = self.0.remembered.get_mut(&kept.prefix)
+            && entry.key.last_used_at == kept.last_used_at
+        {
+            entry.key = Arc::new(ApiKey { last_used_at: Some(now), ..kept.clone() });
+            let (store, change) = (self.0.store.clone(), Change::KeyUsed { id: kept.id, at: now });
+            self.0.notes.spawn(async move {
+                if let Err(error) = store.admin(change).await {
+                    tracing::debug!(%error, "the use of a key was not noted");
+                }
+            });
+        }
+        Some(Caller {
+            id: kept.id.to_string(),
+            name: kept.name.clone(),
+            scopes: kept.scopes.clone().into(),
+            principal: Some(Principal::Kept(kept.prefix.clone())),
+        })
+    }
+
+    /// Believes nothing about the key of that prefix any more.
+    pub(crate) fn forget(&self, prefix: &str) {
+        self.0.remembered.remove(prefix);
+    }
+
+    /// Opens a session for `caller`, which is recorded; gives it with what sets its cookie.
+    pub(crate) async fn open_session(&self, app: &App, caller: &Caller) -> Result<(Opened, String), ApiError> {
+        let principal = caller.principal.clone().ok_or_else(no_stranger)?;
+        self.open(app, principal, &caller.name, false).await
+    }
+
+    /// A one-time link to a session of `caller`: its token, and its end.
+    pub(crate) fn link(&self, caller: &Caller) -> Result<(String, Timestamp), ApiError> {
+        let principal = caller.principal.clone().ok_or_else(no_stranger)?;
+        self.0.sessions.link(principal, self.0.clock.now())
+    }
+
+    /// Opens the session that a one-time link stands for.
+    pub(crate) async fn follow(
+        &self,
+        app: &App,
+        token: &str,
+        peer: Option<Peer>,
+    ) -> Result<(Opened, String), ApiError> {
+        let principal = self.0.sessions.follow(token, self.0.clock.now());
+        let caller = match &principal {
+            Some(principal) => self.resolve(principal).await?,
+            None => None,
+        };
+        match (principal, caller) {
+            (Some(principal), Some(caller)) => self.open(app, principal, &caller.name, true).await,
+            _ => {
+                self.0.rates.failed_login(peer).await?;
+                Err(ApiError::Forbidden("The link was used already, or its time is over".to_owned()))
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        app: &App,
+        principal: Principal,
+        by: &str,
+        by_link: bool,
+    ) -> Result<(Opened, String), ApiError> {
+        let opened = self.0.sessions.open(principal, self.0.clock.now())?;
+        let event = SessionOpened { session: opened.id, by: by.to_owned(), by_link, ends_at: opened.ends_at };
+        app.append(vec![app.event(&crate::request::fresh_correlation(), Event::SessionOpened(event))], None).await?;
+        let cookie = self.0.sessions.set_cookie(&opened.cookie);
+        Ok((opened, cookie))
+    }
+
+    /// A fresh token for the session of a request, with the session's id and end; `None` without a session.
+    pub(crate) fn renew_csrf(&self, headers: &HeaderMap) -> Result<Option<(Uuid, String, Timestamp)>, ApiError> {
+        self.0.sessions.renew_csrf(headers)
+    }
+
+    /// Ends the session of a request; gives what removes its cookie.
+    pub(crate) async fn close_session(
+        &self,
+        app: &App,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Result<String, ApiError> {
+        if let Some(session) = self.0.sessions.close(headers) {
+            let event = SessionClosed { session, by: caller.name.clone() };
+            let event = app.event(&crate::request::fresh_correlation(), Event::SessionClosed(event));
+            app.append(vec![event], None).await?;
+        }
+        Ok(self.0.sessions.set_cookie(""))
     }
 
     fn shows_metrics_to(&self, peer: Option<Peer>) -> bool {
         match self.0.metrics {
             Anonymous::Always => true,
             Anonymous::Never => false,
-            Anonymous::Loopback => peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()),
+            Anonymous::Loopback => peer.is_some_and(|peer| peer.is_local()),
         }
     }
 
@@ -198,7 +365,7 @@ impl Access {
         {
             return Ok(Some(Arc::clone(&remembered.key)));
         }
-        match (keys::find_by_prefix(&self.0.history, prefix).await, remembered) {
+        match (keys::find_by_prefix(&self.0.store.history(), prefix).await, remembered) {
             (Ok(Some(key)), _) => {
                 let key = Arc::new(key);
                 if REMEMBERED_MAX <= self.0.remembered.len() {
@@ -218,6 +385,14 @@ impl Access {
             (Err(error), _) => Err(error),
         }
     }
+}
+
+fn has(caller: &Caller, needed: &str) -> bool {
+    caller.scopes.iter().any(|scope| scope == needed)
+}
+
+fn no_stranger() -> ApiError {
+    ApiError::Forbidden("Authentication with an API key is required".to_owned())
 }
 
 /// The key that came with a request.
@@ -263,78 +438,12 @@ pub(crate) async fn first_key(app: &App) -> anyhow::Result<Option<String>> {
     if access.anonymous || !access.static_keys.is_empty() || keys::count(&app.history).await? != 0 {
         return Ok(None);
     }
-    let NewKey { secret, kept } = new_key("first", SCOPES.map(str::to_owned).to_vec(), app.now(), None)?;
-    app.store.admin(persistence::admin::Change::CreateKey(kept)).await?;
+    let NewKey { secret, kept } = new_key("first", scopes::all(), app.now(), None)?;
+    let (change, event) = change::creation(kept, "first start");
+    app.store.admin_told(change, vec![app.event(&crate::request::fresh_correlation(), event)]).await?;
     Ok(Some(secret))
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::Timestamp;
-    use warp::http::HeaderValue;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).parse().expect("a name"), HeaderValue::from_str(value).expect("a value")))
-            .collect()
-    }
-
-    async fn access(anonymous: bool, metrics: Anonymous) -> Access {
-        let history = History::empty().await.expect("an empty history");
-        let settings = (Settings { anonymous }, MetricsSettings { anonymous: metrics });
-        Access::new(&settings.0, &settings.1, &["s3cret".to_owned()], history, Clock::manual(NOW))
-    }
-
-    async fn detail(access: &Access, scope: Scope, pairs: &[(&'static str, &str)]) -> String {
-        match access.check(scope, &headers(pairs), None).await {
-            Err(ApiError::Forbidden(detail)) => detail,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_gets_in_without_a_key_or_with_a_wrong_one() {
-        let closed = access(false, Anonymous::Never).await;
-        assert!(detail(&closed, Scope::AnyKey, &[]).await.contains("API key is required"));
-        let unknown = new_key("test", vec![], NOW, None).expect("a key").secret;
-        for key in ["wrong", &unknown] {
-            assert!(detail(&closed, Scope::AnyKey, &[("x-api-key", key)]).await.contains("not valid"));
-        }
-        let open = access(true, Anonymous::Never).await;
-        assert_eq!(open.check(Scope::Needs("x"), &headers(&[]), None).await.expect("let in").name, "anonymous");
-        assert!(detail(&open, Scope::AnyKey, &[("x-api-key", "wrong")]).await.contains("not valid"));
-    }
-
-    #[tokio::test]
-    async fn a_key_of_the_environment_opens_everything_under_either_header() {
-        let closed = access(false, Anonymous::Never).await;
-        for pair in [("x-api-key", "s3cret"), ("authorization", "bearer s3cret"), ("authorization", "Bearer  s3cret")] {
-            let caller = closed.check(Scope::Needs("data:read"), &headers(&[pair]), None).await.expect("let in");
-            assert_eq!(caller.name, "environment_key_1");
-        }
-        let two = [("x-api-key", "s3cret"), ("authorization", "Bearer other")];
-        assert!(detail(&closed, Scope::AnyKey, &two).await.contains("different"));
-    }
-
-    #[tokio::test]
-    async fn metrics_are_shown_to_this_machine_only() {
-        let loopback = access(false, Anonymous::Loopback).await;
-        let scope = Scope::Metrics("metrics:read");
-        let from = |address: &str| Some(Peer(address.parse().expect("an address")));
-        for (address, let_in) in
-            [("127.0.0.1:1", true), ("[::1]:1", true), ("[::ffff:127.0.0.1]:1", true), ("10.0.0.1:1", false)]
-        {
-            let checked = loopback.check(scope, &headers(&[]), from(address)).await;
-            assert_eq!(checked.is_ok(), let_in, "{address}");
-        }
-        assert!(loopback.check(Scope::AnyKey, &headers(&[]), from("127.0.0.1:1")).await.is_err());
-    }
 }

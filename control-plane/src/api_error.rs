@@ -2,6 +2,7 @@
 //!
 //! A cause of ours goes to the log, never to the client.
 
+use crate::rate::{self, Standing};
 use persistence::StoreError;
 use persistence::unit::Refused;
 use serde_json::{Map, Value, json};
@@ -45,6 +46,8 @@ pub(crate) enum ApiError {
         /// What stands beside the members of every error.
         members: Map<String, Value>,
     },
+    /// The caller asked too often.
+    TooMany(Standing),
     /// Not now; the caller may try again.
     Unavailable {
         /// Why.
@@ -86,6 +89,7 @@ impl ApiError {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) | Self::InvalidItems { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -96,6 +100,10 @@ impl ApiError {
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::MethodNotAllowed { allow } => vec![("allow", allow.clone())],
+            Self::TooMany(standing) => {
+                let wait = ("retry-after", standing.retry_after_seconds().to_string());
+                standing.fields().into_iter().chain([wait]).collect()
+            }
             Self::Unavailable { retry_after_seconds, .. } => vec![("retry-after", retry_after_seconds.to_string())],
             Self::UnderWay => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
             _ => Vec::new(),
@@ -130,6 +138,7 @@ impl ApiError {
             Self::PreconditionFailed => "It has changed since: If-Match names another state".to_owned(),
             Self::UnderWay => "A request with the same Idempotency-Key is under way; try again".to_owned(),
             Self::MethodNotAllowed { .. } => "Method Not Allowed".to_owned(),
+            Self::TooMany(standing) => rate::told(&standing),
             Self::TooLarge { bytes_max } => format!("Request body is larger than {bytes_max} bytes"),
             Self::Internal => "Internal Server Error".to_owned(),
         }

@@ -2,14 +2,15 @@
 
 use crate::access::Access;
 use crate::api_error::ApiError;
-use crate::request::UnderWay;
+use crate::rate::Rates;
+use crate::request::{Pace, UnderWay};
 use crate::routes::{Streams, docs, ml::Jobs};
 use agents::models::Serving;
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};
 use domain::{CorrelationId, Event, EventId, Timestamp};
-use persistence::redis::Redis;
-use persistence::unit::{Appended, Idempotency, Ingested, NewEvent};
+use persistence::redis::{Answered, Redis};
+use persistence::unit::{Appended, Idempotency, Ingested, NewEvent, Refused, Repeat};
 use persistence::{History, Store};
 use runtime::admission::{Credits, Permit};
 use runtime::intake::{Intake, Key, Submission};
@@ -18,7 +19,6 @@ use runtime::{Metrics, Runtime};
 use serde::Deserialize;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) intake: Intake,
     pub(crate) credits: Credits,
     pub(crate) access: Access,
+    pub(crate) rates: Rates,
     pub(crate) metrics: Metrics,
     pub(crate) redis: Option<Redis>,
     pub(crate) limits: Limits,
@@ -121,8 +122,8 @@ pub(crate) struct Parts {
     pub(crate) serving: Serving,
     /// Explanations under way.
     pub(crate) jobs: Jobs,
-    /// How long a body may take to arrive.
-    pub(crate) body_timeout: Duration,
+    /// How fast a body must come.
+    pub(crate) body_pace: Pace,
     /// Work that goes on after its request was answered. It should end soon after `stopping`.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the node stops.
@@ -174,7 +175,40 @@ impl App {
         events: Vec<NewEvent>,
         idempotency: Option<Idempotency>,
     ) -> Result<Appended, ApiError> {
-        Ok(self.store.append(events, idempotency).await?)
+        let promise = idempotency.as_ref().map(|promise| Key {
+            scope: promise.scope.clone(),
+            key: promise.key.clone(),
+            body_sha256: promise.body_sha256,
+        });
+        if let Some(repeat) = self.recalled(promise.as_ref()).await? {
+            return Ok(Appended::Repeat(repeat));
+        }
+        let first = events.first().map(|event| event.id);
+        let response = idempotency.as_ref().map_or_else(String::new, |promise| promise.response.clone());
+        let appended = self.store.append(events, idempotency).await?;
+        if let (Appended::Stored(_), Some(event)) = (&appended, first) {
+            self.remember(promise, event, response).await;
+        }
+        Ok(appended)
+    }
+
+    /// The answer to a request that a node which shares our Redis carried out. Ours is in the store as well, which is
+    /// asked whenever Redis does not know.
+    async fn recalled(&self, promise: Option<&Key>) -> Result<Option<Repeat>, ApiError> {
+        let (Some(redis), Some(promise)) = (&self.redis, promise) else { return Ok(None) };
+        let Some(answered) = redis.recall(&promise.scope, &promise.key).await else { return Ok(None) };
+        if answered.body_sha256 != promise.body_sha256 {
+            return Err(Refused::KeyReused.into());
+        }
+        let event = answered.event.parse().map_err(ApiError::internal)?;
+        Ok(Some(Repeat { event, response: answered.response }))
+    }
+
+    /// Tells the nodes that share our Redis what a request was answered.
+    async fn remember(&self, promise: Option<Key>, event: EventId, response: String) {
+        if let (Some(redis), Some(Key { scope, key, body_sha256 })) = (&self.redis, promise) {
+            redis.remember(&scope, &key, &Answered { body_sha256, event: event.to_string(), response }).await;
+        }
     }
 
     /// Credit for `bytes` of work.
@@ -207,6 +241,11 @@ impl App {
                 retry_after_seconds: DISK_RETRY_SECONDS,
             });
         }
+        let promise = key.clone();
+        if let Some(repeat) = self.recalled(promise.as_ref()).await? {
+            // Only what was accepted as a whole is kept there.
+            return Ok(Outcome { items: vec![Ok(()); items.len()], ingested: Ingested::Repeat(repeat) });
+        }
         let (reply, judged) = oneshot::channel();
         let submission = Submission { items, correlation: correlation.clone(), key, permit, reply };
         let paused = |_| ApiError::unavailable("Readings are not taken now: data_acquisition is paused or restarting");
@@ -219,9 +258,13 @@ impl App {
         };
         let judged = judged.await.map_err(interrupted)?;
         let ingested = judged.committed.await.map_err(interrupted)??;
-        if matches!(ingested, Ingested::Stored { .. }) {
+        if let Ingested::Stored { event, .. } = ingested {
             let n_rejected = judged.items.iter().filter(|item| item.is_err()).count();
             self.metrics.ingested((judged.items.len() - n_rejected) as u64, n_rejected as u64);
+            if n_rejected == 0 {
+                let response = format!("{{\"accepted\":{},\"rejected\":0,\"items\":[]}}", judged.items.len());
+                self.remember(promise, event, response).await;
+            }
         }
         Ok(Outcome { items: judged.items, ingested })
     }

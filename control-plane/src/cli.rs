@@ -2,6 +2,7 @@
 
 mod agent_log;
 mod agents;
+mod audit;
 mod cursors;
 mod dead_letters;
 mod demo;
@@ -11,7 +12,9 @@ mod logging;
 mod output;
 mod replay;
 mod serve;
+mod settings;
 mod smoke;
+mod socket;
 mod train;
 
 use clap::{Args, Parser, Subcommand};
@@ -81,10 +84,14 @@ enum Command {
     Agents(agents::Args),
     /// Show where agents stand in the log, and forget those that are gone, while no node runs on the folder.
     Cursors(cursors::Args),
-    /// Make, list and take back API keys, while no node runs on the folder.
+    /// Make, list, replace and take back API keys, whether or not a node runs on the folder.
     Keys(keys::Args),
     /// Train models, while no node runs on the folder.
     Train(train::Args),
+    /// Check what was recorded of keys and decisions.
+    Audit(audit::Args),
+    /// Show the settings.
+    Config(settings::Args),
 }
 
 /// How the program ends.
@@ -146,6 +153,9 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
         _ => None,
     };
     logging::start(&config, stream, followed)?;
+    for (name, reason) in config.ignored() {
+        tracing::warn!(name, reason, "an environment variable has no effect");
+    }
     // The HTTP client brings no cryptography of its own.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a provider of cryptography was installed before");
@@ -163,6 +173,8 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Cursors(args) => cursors::run(args, &config).await,
             Command::Keys(args) => keys::run(args, &config).await,
             Command::Train(args) => train::run(args, &config).await,
+            Command::Audit(args) => audit::run(args, &config).await,
+            Command::Config(args) => settings::run(args, &config),
         }
     });
     // Whatever is left over must not keep the program from ending.

@@ -3,6 +3,8 @@
 //! hyper times a whole wait for a request's head, idle time included. Here the head alone is timed, from its
 //! first byte, so that an idle connection may stay open for longer than a head may take.
 
+use runtime::Metrics;
+use runtime::metrics::Limit;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +14,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// How long a peer may take to read what it was sent, piece by piece.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// From the first byte of a request's head to its last.
+    pub(crate) head: Duration,
+    /// For it to read a piece of what it was sent.
+    pub(crate) write: Duration,
+}
 
 /// Counts a connection's requests: those that began, and those under way.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +64,8 @@ impl Drop for Working {
 pub(crate) struct Timed<S> {
     stream: S,
     busy: Busy,
-    head_timeout: Duration,
+    patience: Patience,
+    metrics: Metrics,
     /// Requests that had begun when the head was last timed.
     n_begun: usize,
     /// Runs from the first byte of a head until its request begins.
@@ -66,10 +75,10 @@ pub(crate) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    /// A connection whose first request must come within `head_timeout` of now.
-    pub(crate) fn new(stream: S, busy: Busy, head_timeout: Duration) -> Self {
-        let head = Some(Box::pin(tokio::time::sleep(head_timeout)));
-        Self { stream, n_begun: busy.n_begun(), busy, head_timeout, head, write: None }
+    /// A connection whose first request must come within `patience.head` of now.
+    pub(crate) fn new(stream: S, busy: Busy, patience: Patience, metrics: Metrics) -> Self {
+        let head = Some(Box::pin(tokio::time::sleep(patience.head)));
+        Self { stream, n_begun: busy.n_begun(), busy, patience, metrics, head, write: None }
     }
 
     /// Whether the time for a head has run out, after a read that brought something or not.
@@ -79,7 +88,7 @@ impl<S> Timed<S> {
             (self.n_begun, self.head) = (n_begun, None);
         }
         if has_bytes && !self.busy.is_busy() && self.head.is_none() {
-            self.head = Some(Box::pin(tokio::time::sleep(self.head_timeout)));
+            self.head = Some(Box::pin(tokio::time::sleep(self.patience.head)));
         }
         self.head.as_mut().is_some_and(|head| head.as_mut().poll(cx).is_ready())
     }
@@ -90,8 +99,9 @@ impl<S> Timed<S> {
             self.write = None;
             return outcome;
         }
-        let write = self.write.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+        let write = self.write.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience.write)));
         ready!(write.as_mut().poll(cx));
+        self.metrics.limit_reached(Limit::WriteStall);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -102,6 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         let n_before = buf.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buf);
         if this.head_is_late(cx, n_before < buf.filled().len()) {
+            this.metrics.limit_reached(Limit::HeaderReadTimeout);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head is late")));
         }
         outcome
@@ -145,11 +156,15 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(10);
 
+    fn timed<S>(stream: S, busy: Busy) -> Timed<S> {
+        Timed::new(stream, busy, Patience { head: HEAD, write: 3 * HEAD }, Metrics::new())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_come_in_time_ends_the_connection() {
         // Given a peer that sends one byte of a head and no more,
         let (mut peer, ours) = tokio::io::duplex(64);
-        let mut ours = Timed::new(ours, Busy::default(), HEAD);
+        let mut ours = timed(ours, Busy::default());
         peer.write_all(b"G").await.expect("there is room");
         assert_eq!(ours.read_u8().await.expect("one byte"), b'G');
         // when we wait for the rest,
@@ -164,7 +179,7 @@ mod tests {
         // Given a connection on which a request was answered,
         let (mut peer, ours) = tokio::io::duplex(64);
         let busy = Busy::default();
-        let mut ours = Timed::new(ours, busy.clone(), HEAD);
+        let mut ours = timed(ours, busy.clone());
         peer.write_all(b"1").await.expect("there is room");
         ours.read_u8().await.expect("one byte");
         let working = busy.begin();
@@ -182,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_ends_the_connection() {
         let (_peer, ours) = tokio::io::duplex(1);
-        let mut ours = Timed::new(ours, Busy::default(), HEAD);
+        let mut ours = timed(ours, Busy::default());
         let error = ours.write_all(b"more than there is room for").await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

@@ -15,10 +15,12 @@ mod instants;
 pub mod node;
 mod openapi;
 pub mod plant;
+mod rate;
 mod reply;
 mod request;
 pub mod routes;
-mod server;
+pub mod server;
+mod tls;
 mod trace_context;
 pub mod training;
 

@@ -2,8 +2,11 @@
 
 use crate::access::{self, Access};
 use crate::app::{App, Limits, Parts};
-use crate::request::UnderWay;
+use crate::rate::{self, Rates};
+use crate::request::{Pace, UnderWay};
 use crate::routes::ml::Jobs;
+use crate::server::Listeners;
+use crate::tls::{self, Tls};
 use crate::{crew, routes, server, training};
 use agents::models::Serving;
 use anyhow::Context as _;
@@ -13,19 +16,38 @@ use persistence::redis::Redis;
 use runtime::admission::Credits;
 use runtime::faults::Faults;
 use runtime::{Child, Clock, Fatal, Metrics, Runtime};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Time beyond the edge's own that everything else gets at the end.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// The sections whose numbers are limits.
+const LIMITED: [&str; 5] = ["server", "tls", "limits", "rate_limits", "sessions"];
+
+/// `[audit]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditSettings {
+    /// Seconds between two checks of the chain.
+    verify_seconds: f64,
+}
+
 /// A running node.
 pub struct Node {
     app: App,
     address: SocketAddr,
+    is_tls: bool,
     first_key: Option<String>,
     stop_deadline: Duration,
 }
@@ -67,7 +89,10 @@ impl Node {
 
     async fn start_as(config: Config, clock: Clock, faults: Faults, more: Vec<Child>) -> anyhow::Result<Self> {
         let settings: server::Settings = config.section("server")?;
-        settings.check()?;
+        let tls_settings: tls::Settings = config.section("tls")?;
+        tls_settings.check()?;
+        settings.check(&tls_settings)?;
+        let tls = Tls::open(&tls_settings)?;
         let limits: Limits = config.section("limits")?;
         limits.check()?;
         let access_settings: access::Settings = config.section("access")?;
@@ -76,14 +101,25 @@ impl Node {
         let training_settings: training::Settings = config.section("models")?;
         let docs = config.section("docs")?;
         let static_keys = access::static_keys()?;
-        let redis = config::secret("REDIS_URL")?.map(|url| Redis::connect(&url)).transpose()?;
+        let rate_settings: rate::Settings = config.section("rate_limits")?;
+        rate_settings.check()?;
+        let session_settings: access::SessionSettings = config.section("sessions")?;
+        let redis_settings: persistence::redis::Settings = config.section("redis")?;
+        let audit_settings: AuditSettings = config.section("audit")?;
+        let connect = |url: String| Redis::connect(&url, redis_settings);
+        let redis = config::secret("REDIS_URL")?.map(connect).transpose()?;
 
-        let store = Store::open(&config.section("store")?).await.context("the store cannot be opened")?;
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let store_settings: persistence::Settings = config.section("store")?;
+        let store = Store::open(&store_settings).await.context("the store cannot be opened")?;
+        let owner = listen_to_owner(&store_settings.data_dir);
+        let listener = listen(&settings).with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         let metrics = Metrics::new();
+        for section in LIMITED {
+            let settings: BTreeMap<String, serde_json::Value> = config.section(section)?;
+            let numbers = settings.iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
+            numbers.for_each(|(name, value)| metrics.limit(&format!("{section}.{name}"), value));
+        }
         let secrets = secrets()?;
         let (tree, intake) = agents::tree(&config, &store, &clock, &secrets)?;
         let examples = agents::scheduling::examples(&config)?;
@@ -97,8 +133,21 @@ impl Node {
         .await?;
         let history = store.history();
         let serving_store = store.clone();
+        let tasks = TaskTracker::new();
+        let rates = Rates::new(&rate_settings, redis.clone(), metrics.clone());
         let app = App::new(Parts {
-            access: Access::new(&access_settings, &metrics_settings, &static_keys, history.clone(), clock),
+            access: Access::new(access::Parts {
+                settings: &access_settings,
+                metrics: &metrics_settings,
+                sessions: session_settings,
+                is_secure: tls.is_some() || settings.behind_proxy,
+                static_keys: &static_keys,
+                store: store.clone(),
+                clock,
+                rates: rates.clone(),
+                notes: tasks.clone(),
+            }),
+            rates,
             credits: Credits::new(limits.ingest_requests_max, limits.ingest_bytes_max),
             runtime: runtime.clone(),
             store,
@@ -114,25 +163,58 @@ impl Node {
             under_way: UnderWay::default(),
             serving: Serving::new(serving_store, training::rows),
             jobs: Jobs::default(),
-            body_timeout: Duration::from_secs_f64(settings.body_read_timeout_seconds),
-            tasks: TaskTracker::new(),
+            body_pace: Pace::of(&settings),
+            tasks,
             stopping: CancellationToken::new(),
         });
         let stop_deadline = Duration::from_secs_f64(settings.drain_seconds) + STOP_MARGIN;
+        let is_tls = tls.is_some();
+        if let Some(tls) = tls.clone() {
+            app.tasks.spawn(tls.follow(app.stopping.clone()));
+        }
         warm_up(&app);
         training::begin(&app, &training_settings);
+        app.tasks.spawn(follow_audit(app.clone(), audit_settings));
         let first_key = access::first_key(&app).await.context("the first key cannot be made")?;
         let declared = crew::declare(&app, examples).await;
         declared.map_err(|error| anyhow::anyhow!("the crew cannot be declared: {error:?}"))?;
         routes::demo::resume(&app).await.context("demo runs cannot be resumed")?;
-        runtime.add(server::part(settings, app.clone(), listener))?;
-        tracing::info!(%address, "listening on http://{address}");
-        Ok(Self { app, address, first_key, stop_deadline })
+        runtime.add(server::part(settings, app.clone(), Listeners { network: listener, owner }, tls))?;
+        let node = Self { app, address, is_tls, first_key, stop_deadline };
+        tracing::info!("listening on {}", node.base());
+        Ok(node)
+    }
+
+    /// Refuses settings with which no node would start.
+    ///
+    /// # Errors
+    ///
+    /// [`config::ConfigError`], which names the setting.
+    pub fn check(config: &Config) -> anyhow::Result<()> {
+        let tls: tls::Settings = config.section("tls")?;
+        tls.check()?;
+        config.section::<server::Settings>("server")?.check(&tls)?;
+        config.section::<Limits>("limits")?.check()?;
+        config.section::<rate::Settings>("rate_limits")?.check()?;
+        config.section::<access::Settings>("access")?;
+        config.section::<access::MetricsSettings>("metrics")?;
+        config.section::<access::SessionSettings>("sessions")?;
+        config.section::<AuditSettings>("audit")?;
+        config.section::<persistence::Settings>("store")?;
+        config.section::<persistence::redis::Settings>("redis")?;
+        access::static_keys()?;
+        Tls::open(&tls)?;
+        Ok(())
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address for clients on this machine, with the scheme.
+    pub fn base(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
     }
 
     /// The key that was made because nobody could have got in without one. It is told nowhere else.
@@ -181,6 +263,45 @@ pub fn agent_names(config: &Config, store: &Store) -> anyhow::Result<Vec<&'stati
 
 fn secrets() -> anyhow::Result<agents::Secrets> {
     Ok(agents::Secrets { webhook: config::secret("WEBHOOK_SECRET")?, smtp: config::secret("SMTP_PASSWORD")? })
+}
+
+/// A socket that takes connections, whose memory for what a client leaves unread is bounded.
+fn listen(settings: &server::Settings) -> io::Result<TcpListener> {
+    let socket = if settings.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(settings.send_buffer_bytes)?;
+    socket.bind(settings.listen)?;
+    socket.listen(BACKLOG)
+}
+
+/// The socket through which whoever owns `data_dir` may do everything. Without it the node goes on.
+fn listen_to_owner(data_dir: &Path) -> Option<UnixListener> {
+    let place = data_dir.join(server::OWNER_SOCKET);
+    // One that a node left behind: the folder is ours, so nobody listens there.
+    drop(std::fs::remove_file(&place));
+    UnixListener::bind(&place)
+        .inspect_err(|error| tracing::warn!(%error, "keys cannot be changed from the command line while the node runs"))
+        .ok()
+}
+
+/// Looks at the audit chain now and then.
+async fn follow_audit(app: App, settings: AuditSettings) {
+    let pause = Duration::try_from_secs_f64(settings.verify_seconds).unwrap_or(Duration::MAX);
+    loop {
+        let Some(verdict) = app.stopping.run_until_cancelled(app.store.verify_audit()).await else { return };
+        match verdict {
+            Ok(verdict) => {
+                app.metrics.audit_chain(verdict.fault.is_none());
+                if let Some(fault) = verdict.fault {
+                    tracing::error!(fault, links = verdict.n_links, "the audit chain is broken");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the audit chain cannot be checked now"),
+        }
+        if app.stopping.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Connects to Redis without waiting for it.

@@ -12,6 +12,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply;
 use crate::routes::{Body, Route, request_id};
+use crate::server::{self, Peer};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -22,6 +23,7 @@ use runtime::metrics::Limit;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 use warp::http::{HeaderMap, header};
 
@@ -34,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) route: &'static Route,
     /// Who asks.
     pub(crate) caller: Caller,
+    /// Where from.
+    pub(crate) peer: Option<Peer>,
     pub(crate) headers: HeaderMap,
     /// The values of the pattern's parameters, in order.
     pub(crate) params: Vec<String>,
@@ -152,6 +156,33 @@ pub(crate) fn fresh_correlation() -> CorrelationId {
     CorrelationId::new(Uuid::new_v4().to_string())
 }
 
+/// How fast a body must come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// All of it.
+    whole: Duration,
+    /// Time that is not counted.
+    grace: Duration,
+    bytes_per_second_min: f64,
+}
+
+impl Pace {
+    pub(crate) fn of(settings: &server::Settings) -> Self {
+        Self {
+            whole: Duration::from_secs_f64(settings.body_read_timeout_seconds),
+            grace: Duration::from_secs_f64(settings.body_grace_seconds),
+            bytes_per_second_min: f64::from(settings.body_bytes_per_second_min),
+        }
+    }
+
+    /// How long after its beginning more must have come of a body of which `n_bytes` have, and the limit that says so.
+    fn patience(&self, n_bytes: usize) -> (Duration, Limit) {
+        let earned = n_bytes as f64 / self.bytes_per_second_min;
+        let paced = Duration::try_from_secs_f64(earned).unwrap_or(Duration::MAX).saturating_add(self.grace);
+        if paced < self.whole { (paced, Limit::BodyRate) } else { (self.whole, Limit::BodyReadTimeout) }
+    }
+}
+
 /// A refused body of up to so many times what is allowed is read to its end and thrown away.
 const DISCARDED_SHARE: usize = 4;
 
@@ -177,32 +208,29 @@ pub(crate) async fn read_body(
     let n_bytes = announced.unwrap_or(if chunked { bytes_max } else { 0 });
     if bytes_max < n_bytes {
         if n_bytes <= DISCARDED_SHARE * bytes_max {
-            discard(body, app.body_timeout).await;
+            discard(body, app.body_pace.grace.min(app.body_pace.whole)).await;
         }
         return Err(too_large());
     }
     let permit = app.admit(n_bytes)?;
-    let read = async {
-        let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
-        futures_util::pin_mut!(body);
-        while let Some(mut part) = body.try_next().await.map_err(interrupted)? {
-            if bytes_max < whole.len() + part.remaining() {
-                return Err(too_large());
-            }
-            while part.has_remaining() {
-                let chunk = part.chunk();
-                whole.extend_from_slice(chunk);
-                let n_read = chunk.len();
-                part.advance(n_read);
-            }
+    let began = Instant::now();
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
+    futures_util::pin_mut!(body);
+    loop {
+        let (patience, limit) = app.body_pace.patience(whole.len());
+        let Ok(part) = tokio::time::timeout_at(began + patience, body.try_next()).await else {
+            app.metrics.limit_reached(limit);
+            return Err(ApiError::Timeout("The request body did not arrive in time".to_owned()));
+        };
+        let Some(mut part) = part.map_err(interrupted)? else { return Ok((whole.freeze(), Some(permit))) };
+        if bytes_max < whole.len() + part.remaining() {
+            return Err(too_large());
         }
-        Ok(whole.freeze())
-    };
-    match tokio::time::timeout(app.body_timeout, read).await {
-        Ok(read) => Ok((read?, Some(permit))),
-        Err(_) => {
-            app.metrics.limit_reached(Limit::BodyReadTimeout);
-            Err(ApiError::Timeout("The request body did not arrive in time".to_owned()))
+        while part.has_remaining() {
+            let chunk = part.chunk();
+            whole.extend_from_slice(chunk);
+            let n_read = chunk.len();
+            part.advance(n_read);
         }
     }
 }

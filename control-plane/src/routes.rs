@@ -4,6 +4,7 @@
 //! is no route without an entry, and none without an access check.
 
 mod agents;
+mod audit;
 mod cases;
 mod dead_letters;
 mod decisions;
@@ -12,8 +13,11 @@ pub(crate) mod docs;
 mod events;
 mod health;
 pub(crate) mod ingest;
+mod keys;
 mod lists;
 mod maintenance;
+#[cfg(test)]
+mod matrix;
 mod metrics;
 pub(crate) mod ml;
 mod pages;
@@ -22,6 +26,7 @@ mod reports;
 mod root;
 mod route;
 mod sensors;
+mod sessions;
 mod simulate;
 mod stream;
 mod table;
@@ -79,6 +84,9 @@ pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
             demo::routes(app),
             simulate::routes(app),
             ml::routes(app),
+            keys::routes(app),
+            sessions::routes(app),
+            audit::routes(app),
         ]))
         .boxed();
     let outside = either([health::routes(app), metrics::routes(app), root::routes(app), docs::routes(app)]);
@@ -111,12 +119,15 @@ where
             async move {
                 let request_id = request_id(&headers).to_owned();
                 let span = tracing::info_span!("request", route = route.pattern, correlation_id = request_id);
+                let mut standing = None;
+                let told = &mut standing;
                 let outcome = AssertUnwindSafe(
                     async {
-                        let caller = app.access.check(route.scope, &headers, peer).await?;
+                        let caller = app.access.check(route, &headers, peer).await?;
+                        *told = Some(app.rates.take(route.class, caller.known_as(), peer).await?);
                         let (body, permit) = request::read_body(&app, route, &headers, body).await?;
                         let headers = headers.clone();
-                        let call = Call { route, caller, headers, params, query, body, permit };
+                        let call = Call { route, caller, peer, headers, params, query, body, permit };
                         request::once(&app, call, handler).await
                     }
                     .instrument(span),
@@ -127,6 +138,9 @@ where
                 let outcome = outcome.map(|reply| reply.packed(&headers));
                 let mut response = reply::respond(outcome, &request_id);
                 trace_on(&headers, &mut response);
+                if let Some(standing) = standing {
+                    standing.tell(response.headers_mut());
+                }
                 let (status, elapsed) = (response.status().as_u16(), started.elapsed());
                 app.metrics.answered(route.pattern, route.method, status, elapsed);
                 tracing::debug!(
@@ -344,7 +358,7 @@ mod tests {
             assert_eq!(opened, needed, "{route:?}");
         }
         store.admin(Change::RevokeKey { id: kept.id, at: bench.node.app().now() }).await.expect("taken back");
-        bench.node.app().access.forget();
+        bench.node.app().access.forget(&kept.prefix);
         assert_eq!(bench.status("GET", "/api/v1/cases", &key).await, StatusCode::FORBIDDEN);
         bench.node.stop().await;
     }

@@ -2,102 +2,71 @@
 //!
 //! warp has a server too, but it sets no time-outs and no limits; only its filters are used.
 
+mod proxy;
+mod settings;
+
+pub(crate) use proxy::Peer;
+pub(crate) use settings::Settings;
+
+use crate::api_error::ApiError;
 use crate::app::App;
-use crate::connection::{Busy, Timed};
+use crate::connection::{Busy, Patience, Timed};
 use crate::reply;
 use crate::routes::{self, REQUEST_ID};
-use config::ConfigError;
+use crate::tls::Tls;
 use dashmap::DashMap;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::Part;
 use runtime::metrics::Limit;
-use serde::Deserialize;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, Request};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use warp::reply::Response;
+
+/// The socket in a node's folder, through which its owner may do everything.
+pub const OWNER_SOCKET: &str = "control.sock";
 
 /// Longest id of a request that is taken from its caller.
 const REQUEST_ID_BYTES_MAX: usize = 255;
-/// Most headers of a request.
-const HEADERS_MAX: usize = 64;
 /// Pause after the system refused to accept a connection, which it does when it runs out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// `[server]`: where to listen, and what a connection may take.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
-    /// Address and port.
-    pub(crate) listen: SocketAddr,
-    /// Seconds for a request's head.
-    pub(crate) header_read_timeout_seconds: f64,
-    /// Seconds for its body.
-    pub(crate) body_read_timeout_seconds: f64,
-    /// Seconds without a request after which a connection is closed.
-    pub(crate) idle_timeout_seconds: f64,
-    /// Open connections.
-    pub(crate) connections_max: usize,
-    /// Open connections from one address.
-    pub(crate) connections_per_address_max: usize,
-    /// Seconds that requests under way get at the end.
-    pub(crate) drain_seconds: f64,
-}
-
-impl Settings {
-    /// Refuses what nothing can be served with.
-    ///
-    /// # Errors
-    ///
-    /// The setting and why.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let refused = |key: &str, reason: &str| {
-            let (key, reason) = (format!("server.{key}"), reason.to_owned());
-            Err(ConfigError::Refused { key, reason, origin: "the merged settings".to_owned() })
-        };
-        let times = [
-            ("header_read_timeout_seconds", self.header_read_timeout_seconds),
-            ("body_read_timeout_seconds", self.body_read_timeout_seconds),
-            ("idle_timeout_seconds", self.idle_timeout_seconds),
-            ("drain_seconds", self.drain_seconds),
-        ];
-        if let Some((key, _)) = times.into_iter().find(|(_, seconds)| !(0.001..=86_400.0).contains(seconds)) {
-            return refused(key, "must be from 0.001 to 86400");
-        }
-        if self.connections_max == 0 || Semaphore::MAX_PERMITS < self.connections_max {
-            return refused("connections_max", "must be at least 1, and not astronomical");
-        }
-        if self.connections_per_address_max == 0 {
-            return refused("connections_per_address_max", "must be at least 1");
-        }
-        Ok(())
-    }
-}
-
-/// The peer of the connection that a request came on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+/// What a browser is told of every answer that does not say otherwise: nothing in it is to be carried out or framed.
+const HARDENING: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    ),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+/// Over TLS: nothing else for a year.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 type Routes = BoxedFilter<(Response,)>;
 
 struct Server {
-    settings: Settings,
+    settings: Arc<Settings>,
     app: App,
-    listener: TcpListener,
+    listeners: Listeners,
+    tls: Option<Tls>,
     routes: Routes,
     slots: Arc<Semaphore>,
     per_address: Arc<DashMap<IpAddr, usize>>,
@@ -108,8 +77,25 @@ struct Server {
     cut: CancellationToken,
 }
 
+/// Where connections come from.
+pub(crate) struct Listeners {
+    /// Everybody's.
+    pub(crate) network: TcpListener,
+    /// The owner's, where there is one.
+    pub(crate) owner: Option<UnixListener>,
+}
+
+impl Listeners {
+    async fn next_of_owner(&self) -> io::Result<UnixStream> {
+        match &self.owner {
+            Some(owner) => owner.accept().await.map(|(stream, _)| stream),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The essential part that serves `app` on `listener`.
-pub(crate) fn part(settings: Settings, app: App, listener: TcpListener) -> Part {
+pub(crate) fn part(settings: Settings, app: App, listeners: Listeners, tls: Option<Tls>) -> Part {
     let server = Arc::new(Server {
         routes: routes::all(&app),
         slots: Arc::new(Semaphore::new(settings.connections_max)),
@@ -117,9 +103,10 @@ pub(crate) fn part(settings: Settings, app: App, listener: TcpListener) -> Part 
         connections: TaskTracker::new(),
         stop: CancellationToken::new(),
         cut: CancellationToken::new(),
-        settings,
+        settings: Arc::new(settings),
         app,
-        listener,
+        listeners,
+        tls,
     });
     let stop = server.stop.clone();
     Part::new(
@@ -141,7 +128,14 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listeners.network.accept() => accepted,
+                accepted = self.listeners.next_of_owner() => match accepted {
+                    Ok(stream) => {
+                        self.serve_owner(stream);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
             };
             match accepted {
                 // A connection for which there is no room is closed at once.
@@ -167,7 +161,8 @@ impl Server {
         };
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return refused(Limit::Connections) };
         let mut open = self.per_address.entry(address).or_default();
-        if self.settings.connections_per_address_max <= *open {
+        let is_proxy = self.settings.trusted_proxies.iter().any(|network| network.holds(address));
+        if !is_proxy && self.settings.connections_per_address_max <= *open {
             return refused(Limit::ConnectionsPerAddress);
         }
         *open += 1;
@@ -180,42 +175,42 @@ impl Server {
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }
-        let busy = Busy::default();
-        let head_timeout = Duration::from_secs_f64(self.settings.header_read_timeout_seconds);
-        let stream = TokioIo::new(Timed::new(stream, busy.clone(), head_timeout));
-        let routes = self.routes.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (routes, working) = (routes.clone(), busy.begin());
-            async move {
-                let response = answer(routes, request, peer).await;
-                drop(working);
-                Ok::<_, Infallible>(reply::opened(response))
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // As long as a connection may idle; a head that has begun is timed by the stream.
-            .header_read_timeout(Duration::from_secs_f64(self.settings.idle_timeout_seconds))
-            .max_headers(HEADERS_MAX)
-            .serve_connection(stream, service);
-        let (stop, cut) = (self.stop.clone(), self.cut.clone());
+        let connection = self.connection(Some(peer), Some(place));
+        let tls = self.tls.clone();
         self.connections.spawn(async move {
-            let _place = place;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        ended = connection => ended,
-                        () = cut.cancelled() => Ok(()),
-                    }
-                }
+            let Some(tls) = tls else { return connection.serve(stream, false).await };
+            let agreed = tokio::select! {
+                agreed = tls.accept(stream) => agreed,
+                () = connection.stop.cancelled() => return,
             };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended badly");
+            match agreed {
+                Ok(stream) => connection.serve(stream, true).await,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        connection.app.metrics.limit_reached(Limit::Handshake);
+                    }
+                    tracing::debug!(%error, "no keys were agreed on");
+                }
             }
         });
+    }
+
+    /// Serves whoever owns the node's folder.
+    fn serve_owner(&self, stream: UnixStream) {
+        let connection = self.connection(None, None);
+        self.connections.spawn(connection.serve(stream, false));
+    }
+
+    fn connection(&self, peer: Option<SocketAddr>, place: Option<Place>) -> Connection {
+        Connection {
+            settings: Arc::clone(&self.settings),
+            app: self.app.clone(),
+            routes: self.routes.clone(),
+            peer,
+            stop: self.stop.clone(),
+            cut: self.cut.clone(),
+            _place: place,
+        }
     }
 
     /// Lets requests under way finish, for as long as the settings allow.
@@ -227,6 +222,98 @@ impl Server {
             self.cut.cancel();
             self.connections.wait().await;
         }
+    }
+}
+
+/// One connection.
+struct Connection {
+    settings: Arc<Settings>,
+    app: App,
+    routes: Routes,
+    /// `None` for the owner.
+    peer: Option<SocketAddr>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    _place: Option<Place>,
+}
+
+impl Connection {
+    /// Answers what comes over `stream` until either side has had enough.
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, is_tls: bool) {
+        let busy = Busy::default();
+        let patience = Patience {
+            head: Duration::from_secs_f64(self.settings.header_read_timeout_seconds),
+            write: Duration::from_secs_f64(self.settings.write_stall_seconds),
+        };
+        let stream = TokioIo::new(Timed::new(stream, busy.clone(), patience, self.app.metrics.clone()));
+        let service = service_fn(|request: Request<Incoming>| {
+            let working = busy.begin();
+            let answering = self.answer(request, is_tls);
+            async move {
+                let response = answering.await;
+                drop(working);
+                Ok::<_, Infallible>(reply::opened(response))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // As long as a connection may idle; a head that has begun is timed by the stream.
+            .header_read_timeout(Duration::from_secs_f64(self.settings.idle_timeout_seconds))
+            .max_headers(self.settings.headers_max)
+            .max_buf_size(self.settings.header_bytes_max)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.cut.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            if error.is_timeout() {
+                self.app.metrics.limit_reached(Limit::IdleTimeout);
+            } else if error.is_parse_too_large() {
+                self.app.metrics.limit_reached(Limit::HeaderBytes);
+            }
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+
+    /// The response to `request`, in time, whatever becomes of its handler.
+    async fn answer(&self, mut request: Request<Incoming>, is_tls: bool) -> Response {
+        let peer = match self.peer {
+            Some(peer) => Peer::of(peer, request.headers(), &self.settings.trusted_proxies),
+            None => Peer::owner(),
+        };
+        let id = name(&mut request, peer);
+        let within = Duration::from_secs_f64(self.settings.request_timeout_seconds);
+        let answering = AssertUnwindSafe(warp::service(self.routes.clone()).call(request)).catch_unwind();
+        let given_up = |error| reply::respond(Err(error), id.to_str().unwrap_or_default());
+        let mut response = match tokio::time::timeout(within, answering).await {
+            Ok(Ok(Ok(response))) => response,
+            // The panic itself was logged where it happened.
+            Ok(Err(_)) => given_up(ApiError::Internal),
+            Err(_) => {
+                self.app.metrics.limit_reached(Limit::RequestTimeout);
+                given_up(ApiError::unavailable(
+                    "The request took too long and was given up; it may have been carried out: try again with the \
+                     same Idempotency-Key",
+                ))
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+        for (name, value) in HARDENING {
+            headers.entry(name).or_insert(value);
+        }
+        if is_tls {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
+        }
+        response
     }
 }
 
@@ -244,19 +331,26 @@ impl Drop for Place {
     }
 }
 
-/// The response to `request`. Both bear the same id, which is the caller's if it sent one.
+/// Gives `request` an id, its caller's if it sent one, and says who sent it.
+fn name<B>(request: &mut Request<B>, peer: Peer) -> HeaderValue {
+    let id = id_of(request.headers()).unwrap_or_else(fresh_id);
+    request.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id.clone());
+    request.extensions_mut().insert(peer);
+    id
+}
+
+/// The response to `request` without a connection in between.
+#[cfg(test)]
 pub(crate) async fn answer<B>(routes: Routes, mut request: Request<B>, peer: SocketAddr) -> Response
 where
     B: hyper::body::Body + Send + Sync + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    const NAME: HeaderName = HeaderName::from_static(REQUEST_ID);
-    let id = id_of(request.headers()).unwrap_or_else(fresh_id);
-    request.headers_mut().insert(NAME, id.clone());
-    request.extensions_mut().insert(Peer(peer));
+    let peer = Peer::of(peer, request.headers(), &[]);
+    let id = name(&mut request, peer);
     let Ok(mut response) = warp::service(routes).call(request).await;
-    response.headers_mut().insert(NAME, id);
+    response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
     response
 }
 

@@ -34,6 +34,22 @@ pub enum Change {
     },
     /// Keep what models said.
     KeepPredictions(Vec<models::Predicted>),
+    /// Keep a key in the place of another, which goes on working for a while.
+    RotateKey {
+        /// The other one.
+        id: Uuid,
+        /// The new one.
+        successor: keys::ApiKey,
+        /// When the other one ends.
+        ends_at: Timestamp,
+    },
+    /// Note that a key was used.
+    KeyUsed {
+        /// The key.
+        id: Uuid,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Carries out `change`.
@@ -49,6 +65,8 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, change: &Change) -> Result<
         Change::ForgetAgent { agent } => forget(tx, agent).await,
         Change::KeepArtefact { sha256, bytes } => models::keep_artefact(tx, sha256, bytes).await,
         Change::KeepPredictions(predictions) => models::keep_predictions(tx, predictions).await,
+        Change::RotateKey { id, successor, ends_at } => keys::rotate(tx, *id, successor, *ends_at).await,
+        Change::KeyUsed { id, at } => keys::used(tx, *id, *at).await,
     }
 }
 
@@ -84,6 +102,8 @@ mod tests {
             created_at: second(i64::try_from(id).expect("small")),
             expires_at: Some(second(1_000)),
             revoked_at: None,
+            last_used_at: None,
+            replaced_by: None,
         }
     }
 
@@ -106,6 +126,25 @@ mod tests {
         let listed: Vec<_> = listed.iter().map(|key| (key.prefix.as_str(), key.revoked_at)).collect();
         assert_eq!(listed, [("sm_3", None), ("sm_2", None), ("sm_1", Some(second(50)))]);
         assert!(change(&story, Change::RevokeKey { id: Uuid::from_u128(9), at: second(1) }).await.is_err());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_key_and_its_successor_bear_one_name() -> Outcome {
+        let story = Story::begin().await?;
+        change(&story, Change::CreateKey(key(1, "shift"))).await?;
+        let rotate =
+            |id, to| Change::RotateKey { id: Uuid::from_u128(id), successor: key(to, "shift"), ends_at: second(500) };
+        change(&story, rotate(1, 2)).await?;
+        // Only the newest has a successor, and none that was taken back.
+        assert!(change(&story, rotate(1, 3)).await.is_err());
+        change(&story, Change::KeyUsed { id: Uuid::from_u128(1), at: second(60) }).await?;
+        let old = keys::find(&story.history, Uuid::from_u128(1)).await?.expect("it is kept");
+        assert_eq!((old.expires_at, old.replaced_by), (Some(second(500)), Some(Uuid::from_u128(2))));
+        assert_eq!(old.last_used_at, Some(second(60)));
+        change(&story, rotate(2, 3)).await?;
+        change(&story, Change::RevokeKey { id: Uuid::from_u128(3), at: second(70) }).await?;
+        assert!(change(&story, rotate(3, 4)).await.is_err());
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Holds what a key may do and for how long; making, hashing and comparing keys is the edge's task.
 
 use crate::instants::{micros, timestamp};
-use crate::{History, StoreError, texts};
+use crate::{History, StoreError, sql, texts};
 use domain::Timestamp;
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
@@ -27,6 +27,8 @@ mod row {
         pub created_at: i64,
         pub expires_at: Option<i64>,
         pub revoked_at: Option<i64>,
+        pub last_used_at: Option<i64>,
+        pub replaced_by: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -40,7 +42,7 @@ mod row {
 pub struct ApiKey {
     /// Its id.
     pub id: Uuid,
-    /// What people call it; unique among keys that were not revoked.
+    /// What people call it; unique among keys that were neither revoked nor replaced.
     pub name: String,
     /// The part of the key that may be shown; unique.
     pub prefix: String,
@@ -54,6 +56,10 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
+    /// When it was used last, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+    /// The key that takes its place.
+    pub replaced_by: Option<Uuid>,
 }
 
 impl TryFrom<row::Model> for ApiKey {
@@ -71,6 +77,8 @@ impl TryFrom<row::Model> for ApiKey {
             created_at: timestamp(row.created_at)?,
             expires_at: row.expires_at.map(timestamp).transpose()?,
             revoked_at: row.revoked_at.map(timestamp).transpose()?,
+            last_used_at: row.last_used_at.map(timestamp).transpose()?,
+            replaced_by: row.replaced_by.as_deref().map(texts::id).transpose()?,
         })
     }
 }
@@ -101,6 +109,16 @@ pub async fn find_by_prefix(history: &History, prefix: &str) -> Result<Option<Ap
     row.map(ApiKey::try_from).transpose()
 }
 
+/// The key of that id, also if it was revoked or has expired.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn find(history: &History, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
+    let row = row::Entity::find_by_id(id.to_string()).one(history.db()).await?;
+    row.map(ApiKey::try_from).transpose()
+}
+
 /// How many keys there ever were.
 ///
 /// # Errors
@@ -121,6 +139,8 @@ pub(crate) async fn create(tx: &impl ConnectionTrait, key: &ApiKey) -> Result<()
         created_at: micros(key.created_at),
         expires_at: key.expires_at.map(micros),
         revoked_at: key.revoked_at.map(micros),
+        last_used_at: key.last_used_at.map(micros),
+        replaced_by: key.replaced_by.map(|id| id.to_string()),
     };
     row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
@@ -135,4 +155,28 @@ pub(crate) async fn revoke(tx: &impl ConnectionTrait, id: Uuid, at: Timestamp) -
         .exec(tx)
         .await?;
     if updated.rows_affected == 0 { Err(DbErr::Custom(format!("no key has the id {id}"))) } else { Ok(()) }
+}
+
+/// Keeps `successor` in the place of the key `id`, which ends at `ends_at` unless it ends before.
+pub(crate) async fn rotate(
+    tx: &impl ConnectionTrait,
+    id: Uuid,
+    successor: &ApiKey,
+    ends_at: Timestamp,
+) -> Result<(), DbErr> {
+    let update = "UPDATE api_keys SET replaced_by = $1, \
+                  expires_at = CASE WHEN expires_at < $2 THEN expires_at ELSE $2 END \
+                  WHERE id = $3 AND revoked_at IS NULL AND replaced_by IS NULL";
+    let values = [successor.id.to_string().into(), micros(ends_at).into(), id.to_string().into()];
+    if sql::execute(tx, update, values).await? == 0 {
+        return Err(DbErr::Custom(format!("the key {id} is not there, was revoked, or has a successor")));
+    }
+    create(tx, successor).await
+}
+
+/// Notes that a key was used.
+pub(crate) async fn used(tx: &impl ConnectionTrait, id: Uuid, at: Timestamp) -> Result<(), DbErr> {
+    let update = "UPDATE api_keys SET last_used_at = $1 WHERE id = $2";
+    sql::execute(tx, update, [micros(at).into(), id.to_string().into()]).await?;
+    Ok(())
 }

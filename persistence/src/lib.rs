@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod anomalies;
 pub mod assets;
+pub mod audit;
 pub mod cases;
 mod checkpoints;
 pub mod consumers;

@@ -23,6 +23,11 @@ pub(crate) fn has(event: &Event) -> bool {
             | Event::TrainingFailed(_)
             | Event::TimerDue { .. }
             | Event::GoldenPathStarted { .. }
+            | Event::KeyCreated(_)
+            | Event::KeyRotated(_)
+            | Event::KeyRevoked(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_)
             | Event::PlantImported(_)
             | Event::SiteDeclared { .. }
     )
@@ -125,6 +130,11 @@ pub(crate) async fn apply(tx: &impl ConnectionTrait, event: &NewEvent) -> Result
         | Event::TrainingFailed(_)
         | Event::TimerDue { .. }
         | Event::GoldenPathStarted { .. }
+        | Event::KeyCreated(_)
+        | Event::KeyRotated(_)
+        | Event::KeyRevoked(_)
+        | Event::SessionOpened(_)
+        | Event::SessionClosed(_)
         | Event::PlantImported(_)
         | Event::SiteDeclared { .. } => {}
     }

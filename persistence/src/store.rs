@@ -10,7 +10,7 @@ use crate::unit::{
 };
 use crate::writer::queue::Queue;
 use crate::writer::stats::{Counters, WriterStats};
-use crate::{History, Log, StoreError, admin, writer};
+use crate::{History, Log, StoreError, admin, audit, writer};
 use domain::{Seq, Timestamp};
 use sea_orm::DatabaseConnection;
 use serde::Deserialize;
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     history: History,
     /// Held until the writer has ended for good, at the latest for as long as the store lives.
     pub(crate) lock: File,
+    /// The key of the audit chain.
+    pub(crate) audit_key: [u8; 32],
 }
 
 impl fmt::Debug for Store {
@@ -86,6 +88,7 @@ impl Store {
         let lock = database::take(&settings.data_dir)?;
         database::prepare(settings).await?;
         let readers = database::readers(settings).await?;
+        let audit_key = audit::key(&readers, &settings.data_dir).await?;
         let registry = Arc::new(Registry::default());
         registry.load(&readers).await?;
         let log = Log::open(readers.clone(), Arc::clone(&registry), settings).await?;
@@ -101,6 +104,7 @@ impl Store {
                 history: History::new(readers.clone()),
                 readers,
                 lock,
+                audit_key,
             }),
         })
     }
@@ -227,7 +231,25 @@ impl Store {
     ///
     /// See [`Refused`].
     pub async fn admin(&self, change: admin::Change) -> Result<(), Refused> {
-        self.submit(|reply| Unit::Admin { change, reply }).await
+        self.admin_told(change, Vec::new()).await
+    }
+
+    /// Changes settings kept in the store, and appends `events` in the same commit.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refused`].
+    pub async fn admin_told(&self, change: admin::Change, events: Vec<NewEvent>) -> Result<(), Refused> {
+        self.submit(|reply| Unit::Admin { change, events, reply }).await
+    }
+
+    /// Looks whether the audit chain holds.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn verify_audit(&self) -> Result<audit::Verdict, StoreError> {
+        audit::verify_open(&self.shared.history, &self.shared.settings.data_dir, self.shared.audit_key).await
     }
 
     /// Digest and answer of an earlier request that used that key, unless that was too long ago at `now`.

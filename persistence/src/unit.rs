@@ -284,6 +284,8 @@ pub(crate) enum Unit {
     Admin {
         /// The change.
         change: crate::admin::Change,
+        /// What is said of it.
+        events: Vec<NewEvent>,
         /// Told after the commit.
         reply: Reply<()>,
     },

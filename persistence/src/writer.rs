@@ -12,6 +12,7 @@ mod stage;
 pub(crate) mod stats;
 mod verdict;
 
+use crate::audit::{self, Chain};
 use crate::idempotency::Claim;
 use crate::store::Shared;
 use crate::unit::{Done, Refused, Unit};
@@ -77,6 +78,8 @@ struct Writer<'a> {
     /// One connection.
     db: DatabaseConnection,
     heads: Heads,
+    /// The chain holds what its anchor says. An anchor that speaks of more is left as it is, for people to see.
+    anchored: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -85,13 +88,19 @@ impl<'a> Writer<'a> {
         // After a failed sync, frames in the WAL may stand behind a hole; nothing may be added after them.
         database::checkpoint(&db).await?;
         shared.registry.load(&db).await?;
+        let audit = Chain::open(&db, shared.audit_key).await?;
         let heads = Heads {
             seq: log::head(&db).await?,
             reading: log::last_reading(&db).await?,
             sensor: shared.registry.known().last_no(),
+            audit,
         };
         shared.log.catch_up(heads.seq);
-        Ok(Self { shared, db, heads })
+        let anchored = audit::is_anchored(&db, &shared.settings.data_dir).await?;
+        if !anchored {
+            tracing::error!("the audit chain does not reach its anchor: its end is missing, or it was taken back");
+        }
+        Ok(Self { shared, db, heads, anchored })
     }
 
     /// Commits a group and answers its units.
@@ -193,7 +202,14 @@ impl<'a> Writer<'a> {
 
     /// Makes a commit known: to memory first, then to those who follow the log, then to the submitters.
     fn publish(&mut self, stage: Stage, group: Vec<Unit>, outcomes: Outcomes) {
+        let has_links = self.heads.audit.n_links() != stage.heads.audit.n_links();
         self.heads = stage.heads;
+        if has_links
+            && self.anchored
+            && let Err(error) = self.heads.audit.anchor(&self.shared.settings.data_dir)
+        {
+            tracing::warn!(%error, "the audit chain's end was not anchored");
+        }
         let timers_changed = stage.timers_changed;
         let (sensors, committed, n_readings) = stage.into_committed();
         let n_refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();

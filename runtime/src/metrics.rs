@@ -14,7 +14,7 @@ use crate::slot::{Kind, State};
 use crate::status::AgentStatus;
 use commits::Commits;
 use domain::Timestamp;
-use labels::{AgentLabel, AgentStateLabels, BuildLabels, LimitLabel, RequestLabels, RouteLabels};
+use labels::{AgentLabel, AgentStateLabels, BuildLabels, LimitLabel, RequestLabels, RouteLabels, SettingLabel};
 use persistence::WriterStats;
 use process::Process;
 use prometheus_client::encoding::text;
@@ -94,7 +94,9 @@ struct Inner {
     dead_letters: Family<AgentLabel, Counter>,
     ingest_accepted: Counter,
     ingest_rejected: Counter,
+    limits: Family<SettingLabel, Seconds>,
     limits_reached: Family<LimitLabel, Counter>,
+    audit_chain: Gauge,
     backlog: BacklogGauges,
     writer: WriterMetrics,
     process: ProcessMetrics,
@@ -200,7 +202,9 @@ impl Metrics {
             dead_letters: Family::default(),
             ingest_accepted: Counter::default(),
             ingest_rejected: Counter::default(),
+            limits: Family::default(),
             limits_reached: Family::default(),
+            audit_chain: Gauge::default(),
             backlog: BacklogGauges::default(),
             writer: WriterMetrics::default(),
             process: ProcessMetrics::default(),
@@ -235,9 +239,19 @@ impl Metrics {
         self.0.ingest_rejected.inc_by(rejected);
     }
 
+    /// The limit that is called `setting` in the settings stands at `value`.
+    pub fn limit(&self, setting: &str, value: f64) {
+        self.0.limits.get_or_create(&SettingLabel { setting: setting.to_owned() }).set(value);
+    }
+
     /// A request was refused because of `limit`.
     pub fn limit_reached(&self, limit: Limit) {
         self.0.limits_reached.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Whether the audit chain held when it was last looked at.
+    pub fn audit_chain(&self, holds: bool) {
+        self.0.audit_chain.set(i64::from(holds));
     }
 
     /// A request to `route` (its pattern) was answered.
@@ -332,6 +346,13 @@ impl Inner {
 
         all.add("ingest_accepted_readings", &[], "Readings stored", &self.ingest_accepted);
         all.add("ingest_rejected_readings", &[], "Readings refused because they made no sense", &self.ingest_rejected);
+        all.add(
+            "audit_chain_ok",
+            &[],
+            "1 while the audit chain holds, 0 if it does not or was not looked at",
+            &self.audit_chain,
+        );
+        all.add("limit", &["setting"], "A limit as it is set, in the unit that its name tells", &self.limits);
         all.add("limits_reached", &["limit"], "Requests refused because of a limit", &self.limits_reached);
 
         let backlog = &self.backlog;
@@ -448,6 +469,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.agents(&[status("drift", State::Running)]);
         metrics.answered("/health", "GET", 200, Duration::from_millis(1));
+        metrics.limit("server.connections_max", 1.0);
         let text = metrics.encode(Form::Text);
         let written: Vec<_> = text
             .lines()

@@ -7,4 +7,5 @@ pub mod process;
 pub mod promises;
 pub mod simulation;
 pub mod sinks;
+pub mod slow;
 pub mod urgency;

@@ -1,7 +1,55 @@
 //! Who gets in.
 
 use serde_json::json;
+use std::path::Path;
+use std::process::Command;
 use tests::node::TestNode;
+use tests::process::{Process, program};
+
+/// What `smart-maintenance` with these arguments says about `folder`.
+fn told(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program().unwrap()).args(arguments).arg("--data-dir").arg(folder).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_changes_keys_while_a_node_runs_and_while_none_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Process::start(folder.path(), None, &[]).unwrap();
+    let client = node.client().clone();
+    // Given a key that was made beside the running node,
+    let first = told(folder.path(), &["keys", "create", "--name", "line-3", "--scopes", "data:read"]);
+    assert_eq!(client.with_key(Some(&first)).get("/api/v1/cases").await.status, 200);
+    assert_eq!(client.with_key(Some(&first)).get("/api/v1/agents").await.status, 403, "its scope is another");
+    // when it is replaced, both work; when they are taken back, neither does, at once.
+    let second = told(folder.path(), &["keys", "rotate", &first[..16]]);
+    for key in [&first, &second] {
+        assert_eq!(client.with_key(Some(key)).get("/api/v1/cases").await.status, 200);
+    }
+    assert!(told(folder.path(), &["keys", "list"]).contains("line-3"));
+    for key in [&first, &second] {
+        told(folder.path(), &["keys", "revoke", &key[..16]]);
+        assert_eq!(client.with_key(Some(key)).get("/api/v1/cases").await.status, 403);
+    }
+    // A link logs a browser in once.
+    let link = told(folder.path(), &["keys", "link"]);
+    let stranger = client.with_key(None);
+    let opened = stranger.get(&link).await;
+    assert!(opened.headers.contains_key("set-cookie") || opened.status.is_success(), "{opened:?}");
+    assert_eq!(stranger.get(&link).await.status, 403);
+    // All of it is in the audit chain, which holds, also without a node.
+    let events = client.get("/api/v1/events?limit=1000").await.ok().to_string();
+    for kind in ["key_created", "key_rotated", "key_revoked", "session_opened"] {
+        assert!(events.contains(kind), "{kind}");
+    }
+    assert!(told(folder.path(), &["audit", "verify"]).contains("holds"));
+    node.kill().unwrap();
+    let third = told(folder.path(), &["keys", "create", "--name", "line-4"]);
+    told(folder.path(), &["keys", "rotate", &third[..16]]);
+    assert!(told(folder.path(), &["keys", "list"]).contains("line-4"));
+    assert!(told(folder.path(), &["audit", "verify"]).contains("holds"));
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_key_only_the_open_routes_answer() {

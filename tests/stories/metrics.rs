@@ -93,10 +93,16 @@ async fn labels_take_their_values_from_closed_sets() {
         tree["agents"].as_array().unwrap().iter().map(|agent| agent["name"].as_str().unwrap().to_owned()).collect();
     let routes: BTreeSet<String> = control_plane::routes::ROUTES.iter().map(|route| route.pattern.to_owned()).collect();
     let routes = &routes | &strings(&["unmatched"]);
+    let limited = |section: &str| {
+        let table: toml::Table = config::Config::defaults().section(section).unwrap();
+        table.keys().map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
+    };
+    let settings = ["server", "tls", "limits", "rate_limits", "sessions"].into_iter().flat_map(limited).collect();
     let sets = BTreeMap::from([
         ("agent", agents),
         ("state", runtime::State::ALL.iter().map(|state| state.as_str().to_owned()).collect()),
         ("limit", runtime::metrics::Limit::ALL.iter().map(|limit| limit.as_str().to_owned()).collect()),
+        ("setting", settings),
         ("handler", routes.clone()),
         ("route", routes),
         ("method", strings(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OTHER"])),

@@ -51,6 +51,8 @@ pub fn new_key(
         created_at: now,
         expires_at,
         revoked_at: None,
+        last_used_at: None,
+        replaced_by: None,
     };
     Ok(NewKey { secret, kept })
 }
@@ -76,7 +78,7 @@ fn check(checked: &str) -> String {
     text
 }
 
-fn random_text(n_chars: usize) -> anyhow::Result<String> {
+pub(super) fn random_text(n_chars: usize) -> anyhow::Result<String> {
     let mut text = String::with_capacity(n_chars);
     let mut byte = [0_u8];
     while text.len() < n_chars {

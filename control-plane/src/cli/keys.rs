@@ -1,21 +1,29 @@
-//! `keys`: API keys, made, listed and taken back. It works on the folder of a node that does not run.
+//! `keys`: API keys, made, listed, replaced and taken back. Whoever may read the node's folder may do that: while a
+//! node runs on it through the node's own socket there, and otherwise in the store itself.
 
+use super::socket::Socket;
 use super::{Exit, output};
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand};
 use config::Config;
-use control_plane::access::{NewKey, SCOPES, new_key};
-use domain::Timestamp;
+use control_plane::access::{NewKey, SCOPES, change, new_key};
+use domain::{CorrelationId, Event, EventId, Timestamp};
 use persistence::admin::Change;
 use persistence::keys::{self, ApiKey};
-use persistence::{Store, StoreError};
+use persistence::unit::NewEvent;
+use persistence::{Settings, Store, StoreError};
 use runtime::Clock;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// Keys that `list` shows.
 const LIST_MAX: usize = 1_000;
-const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+const HOURS_PER_DAY: u32 = 24;
+const SECONDS_PER_HOUR: u64 = 60 * 60;
+/// Who makes the changes, for the record.
+const BY: &str = "owner";
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -39,11 +47,21 @@ enum Command {
     },
     /// Show all keys, without their secrets.
     List,
+    /// Make a key that takes the place of another, and show it, this once.
+    Rotate {
+        /// The other one's prefix (`smk_…`) or id, as `list` shows them.
+        key: String,
+        /// Hours for which the other one goes on working.
+        #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=8_760))]
+        overlap_hours: u32,
+    },
     /// Take a key back.
     Revoke {
         /// Its prefix (`smk_…`) or its id, as `list` shows them.
         key: String,
     },
+    /// Show a link that logs one browser in, while a node runs on the folder.
+    Link,
 }
 
 fn scope(text: &str) -> Result<String, String> {
@@ -54,29 +72,83 @@ fn scope(text: &str) -> Result<String, String> {
 }
 
 pub(crate) async fn run(Args { command }: Args, config: &Config) -> anyhow::Result<Exit> {
-    let opened = Store::open(&config.section("store")?).await;
-    let store = opened.map_err(|error| match error {
-        StoreError::Locked(_) => anyhow::Error::new(error).context("a node runs on this folder; stop it first"),
-        other => anyhow::Error::new(other),
-    })?;
+    let settings: Settings = config.section("store")?;
+    let store = match Store::open(&settings).await {
+        Ok(store) => store,
+        Err(error @ StoreError::Locked(_)) => {
+            let node = Socket::of(&settings.data_dir);
+            return on_node(command, &node).await.with_context(|| error.to_string());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let writer = TaskTracker::new();
     let written = writer.spawn({
         let store = store.clone();
         async move { store.run_writer().await }
     });
-    let carried_out = carry_out(command, &store, Clock::System.now()).await;
+    let carried_out = in_store(command, &store, Clock::System.now()).await;
     store.close();
     written.await.context("the writer ended badly")??;
     carried_out
 }
 
-async fn carry_out(command: Command, store: &Store, now: Timestamp) -> anyhow::Result<Exit> {
+/// Has the node that runs on the folder carry `command` out.
+async fn on_node(command: Command, node: &Socket) -> anyhow::Result<Exit> {
     match command {
         Command::Create { name, scopes, expires_days } => {
             let scopes = if scopes.is_empty() { SCOPES.map(str::to_owned).to_vec() } else { scopes };
-            let days = |days| now + Duration::from_secs(u64::from(days) * SECONDS_PER_DAY);
+            let mut wanted = json!({ "name": name, "scopes": scopes });
+            if let Some(days) = expires_days {
+                wanted["expires_in_hours"] = json!(days * HOURS_PER_DAY);
+            }
+            told(&node.post("/api/v1/keys", &wanted).await?, "key")?;
+        }
+        Command::List => {
+            let keys = node.get(&format!("/api/v1/keys?limit={LIST_MAX}")).await?;
+            for key in keys.as_array().context("the node did not send a list")? {
+                let text = |name: &str| key[name].as_str().unwrap_or("-");
+                let scopes: Vec<&str> =
+                    key["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                output::line(format_args!(
+                    "{}  {}  created {}  {} until {}  used {}  {}",
+                    text("prefix"),
+                    text("name"),
+                    text("created_at"),
+                    text("state"),
+                    text("expires_at"),
+                    text("last_used_at"),
+                    scopes.join(",")
+                ))?;
+            }
+        }
+        Command::Rotate { key, overlap_hours } => {
+            let path = format!("/api/v1/keys/{key}/rotate");
+            told(&node.post(&path, &json!({ "overlap_hours": overlap_hours })).await?, "key")?;
+        }
+        Command::Revoke { key } => {
+            let told = node.post(&format!("/api/v1/keys/{key}/revoke"), &json!({})).await?;
+            let (prefix, name) = (told["prefix"].as_str().unwrap_or(&key), told["name"].as_str().unwrap_or("-"));
+            output::line(format_args!("{prefix} ({name}) was taken back"))?;
+        }
+        Command::Link => told(&node.post("/api/v1/sessions/links", &json!({})).await?, "path")?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints what the node told of `what`.
+fn told(answer: &Value, what: &str) -> anyhow::Result<()> {
+    output::line(answer[what].as_str().context("the node did not tell it")?)?;
+    Ok(())
+}
+
+/// Carries `command` out in a store that no node uses.
+async fn in_store(command: Command, store: &Store, now: Timestamp) -> anyhow::Result<Exit> {
+    match command {
+        Command::Create { name, scopes, expires_days } => {
+            let scopes = if scopes.is_empty() { SCOPES.map(str::to_owned).to_vec() } else { scopes };
+            let days = |days: u32| now + hours(days * HOURS_PER_DAY);
             let NewKey { secret, kept } = new_key(&name, scopes, now, expires_days.map(days))?;
-            store.admin(Change::CreateKey(kept)).await.with_context(|| {
+            commit(store, change::creation(kept, BY), now).await.with_context(|| {
                 format!("the key cannot be kept; is there one called {name} that was not taken back?")
             })?;
             output::line(secret)?;
@@ -86,16 +158,43 @@ async fn carry_out(command: Command, store: &Store, now: Timestamp) -> anyhow::R
                 output::line(described(&key, now))?;
             }
         }
-        Command::Revoke { key: wanted } => {
-            let keys = keys::list(&store.history(), LIST_MAX, 0).await?;
-            let Some(key) = keys.into_iter().find(|key| key.prefix == wanted || key.id.to_string() == wanted) else {
-                anyhow::bail!("there is no key {wanted}");
-            };
-            store.admin(Change::RevokeKey { id: key.id, at: now }).await?;
+        Command::Rotate { key, overlap_hours } => {
+            let old = find(store, &key).await?;
+            anyhow::ensure!(change::is_replaceable(&old, now), "the key has ended, or has a successor already");
+            let NewKey { secret, kept } = change::successor(&old, now)?;
+            commit(store, change::rotation(&old, kept, now + hours(overlap_hours), BY), now).await?;
+            output::line(secret)?;
+        }
+        Command::Revoke { key } => {
+            let key = find(store, &key).await?;
+            commit(store, change::revocation(&key, now, BY), now).await?;
             output::line(format_args!("{} ({}) was taken back", key.prefix, key.name))?;
         }
+        Command::Link => anyhow::bail!("no node runs on this folder; start one first"),
     }
     Ok(Exit::Done)
+}
+
+fn hours(n_hours: u32) -> Duration {
+    Duration::from_secs(u64::from(n_hours) * SECONDS_PER_HOUR)
+}
+
+async fn commit(store: &Store, (change, event): (Change, Event), now: Timestamp) -> anyhow::Result<()> {
+    let event = NewEvent {
+        id: EventId(Uuid::now_v7()),
+        cause: None,
+        correlation: CorrelationId::new(Uuid::new_v4().to_string()),
+        source: "command_line".into(),
+        at: now,
+        event,
+    };
+    Ok(store.admin_told(change, vec![event]).await?)
+}
+
+async fn find(store: &Store, wanted: &str) -> anyhow::Result<ApiKey> {
+    let keys = keys::list(&store.history(), LIST_MAX, 0).await?;
+    let found = keys.into_iter().find(|key| key.prefix == wanted || key.id.to_string() == wanted);
+    found.with_context(|| format!("there is no key {wanted}"))
 }
 
 fn described(key: &ApiKey, now: Timestamp) -> String {
@@ -105,5 +204,6 @@ fn described(key: &ApiKey, now: Timestamp) -> String {
         (None, Some(at)) => format!("valid until {at}"),
         (None, None) => "valid".to_owned(),
     };
-    format!("{}  {}  created {}  {state}  {}", key.prefix, key.name, key.created_at, key.scopes.join(","))
+    let used = key.last_used_at.map_or("never used".to_owned(), |at| format!("used {at}"));
+    format!("{}  {}  created {}  {state}  {used}  {}", key.prefix, key.name, key.created_at, key.scopes.join(","))
 }

@@ -15,6 +15,13 @@ pub(crate) fn aside(text: impl Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
+/// Writes `text`, which has its own line ends.
+pub(crate) fn text(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Tells a person why the program ends.
 pub(crate) fn complaint(error: &anyhow::Error) {
     // When standard error is gone too, the exit code has to do.

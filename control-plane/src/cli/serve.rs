@@ -22,7 +22,7 @@ pub(crate) fn announcement(node: &Node) -> Vec<String> {
         lines.push("first API key, with every scope, shown this once:".to_owned());
         lines.push(key.to_owned());
     }
-    lines.push(format!("listening on http://{}", node.address()));
+    lines.push(format!("listening on {}", node.base()));
     lines
 }
 

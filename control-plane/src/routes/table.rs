@@ -2,8 +2,8 @@
 
 use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, listed, media, post};
 use super::{
-    agents, cases, dead_letters, decisions, demo, docs, events, health, ingest, lists, maintenance, ml, plant, reports,
-    root, sensors, simulate, stream, work_orders,
+    agents, audit, cases, dead_letters, decisions, demo, docs, events, health, ingest, keys, lists, maintenance, ml, plant,
+    reports, root, sensors, sessions, simulate, stream, work_orders,
 };
 use crate::plant::Report;
 use domain::Envelope;
@@ -557,6 +557,93 @@ pub const ROUTES: &[Route] = &[
         json::<Value>(),
     )
     .members(ml::CHECK_MEMBERS),
+    get("/api/v1/keys", Scope::Needs("keys:admin"), Class::Read, "List API keys, newest first", list::<keys::Shown>())
+        .query(&[LIMIT, OFFSET]),
+    post(
+        "/api/v1/keys",
+        "keys:admin",
+        Class::Control,
+        Body::Item,
+        "Make an API key, which is shown this once",
+        json::<keys::Made>(),
+    )
+    .members(keys::MEMBERS),
+    post(
+        "/api/v1/keys/{id}/rotate",
+        "keys:admin",
+        Class::Control,
+        Body::Item,
+        "Make a key that takes the place of another, which goes on working for a while",
+        json::<keys::Made>(),
+    )
+    .members(keys::ROTATION)
+    .errors(&[404]),
+    post(
+        "/api/v1/keys/{id}/revoke",
+        "keys:admin",
+        Class::Control,
+        Body::None,
+        "Take a key back, at once",
+        json::<keys::Shown>(),
+    )
+    .errors(&[404]),
+    Route {
+        scope: Scope::AnyKey,
+        ..post(
+            "/api/v1/sessions",
+            "",
+            Class::Control,
+            Body::None,
+            "Open a browser session with the key of the request",
+            json::<sessions::Session>(),
+        )
+    },
+    get(
+        "/api/v1/sessions/current",
+        Scope::AnyKey,
+        Class::Read,
+        "The session of the request, with a fresh token against forged requests",
+        json::<sessions::Session>(),
+    )
+    .errors(&[404]),
+    Route {
+        scope: Scope::AnyKey,
+        ..post(
+            "/api/v1/sessions/close",
+            "",
+            Class::Control,
+            Body::None,
+            "End the session of the request",
+            json::<sessions::Closed>(),
+        )
+    },
+    Route {
+        scope: Scope::AnyKey,
+        ..post(
+            "/api/v1/sessions/links",
+            "",
+            Class::Control,
+            Body::None,
+            "Make a link that opens one session with the key of the request",
+            json::<sessions::Link>(),
+        )
+    },
+    get(
+        "/api/v1/sessions/open",
+        Scope::Public,
+        Class::Control,
+        "Open the session that a link stands for, and go to the first page",
+        json::<sessions::Opened>().status(303),
+    )
+    .query(sessions::TOKEN)
+    .errors(&[403]),
+    get(
+        "/api/v1/audit/verify",
+        Scope::Needs("audit:read"),
+        Class::Report,
+        "Tell whether what was recorded of keys and decisions is still as it was",
+        json::<audit::Verified>(),
+    ),
 ];
 
 /// What a person does with a thing that there is.

@@ -62,8 +62,11 @@ impl Applier<'_> {
                 Ok(Done::Nothing)
             }
             Unit::FireTimers { now, .. } => self.fire_timers(*now, stage).await.map(Done::Fired),
-            Unit::Admin { change, .. } => {
+            Unit::Admin { change, events, .. } => {
                 caught("the change", admin::apply(self.tx, change)).await?;
+                for event in events {
+                    self.record(event, stage).await?;
+                }
                 Ok(Done::Nothing)
             }
         }

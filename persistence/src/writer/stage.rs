@@ -4,6 +4,7 @@
 //! Numbers are given here and count only once the transaction is committed.
 
 use super::verdict::Trouble;
+use crate::audit::{Chain, Fields};
 use crate::instants::{micros, rounded};
 use crate::registry::{Known, Registered};
 use crate::tail::Committed;
@@ -21,6 +22,9 @@ const INSERT_READINGS: &str = "INSERT INTO readings (no, taken_at, sensor, value
 const EVENT_COLUMNS: usize = 9;
 const INSERT_EVENTS: &str = "INSERT INTO events (seq, id, cause, correlation, type, source, at, version, data) VALUES ";
 
+const AUDIT_COLUMNS: usize = 3;
+const INSERT_AUDIT: &str = "INSERT INTO audit (no, seq, mac) VALUES ";
+
 const SENSOR_COLUMNS: usize = 10;
 const INSERT_SENSORS: &str = "INSERT INTO sensors \
      (no, id, asset, sensor_type, unit, limit_high, limit_low, first_at, last_at, reading_count) VALUES ";
@@ -36,6 +40,7 @@ pub(super) struct Heads {
     pub(super) seq: Seq,
     pub(super) reading: ReadingNo,
     pub(super) sensor: i32,
+    pub(super) audit: Chain,
 }
 
 /// What one transaction, or one unit of it, is about to change.
@@ -47,6 +52,7 @@ pub(super) struct Stage {
     tallies: HashMap<i32, Tally>,
     committed: Vec<Committed>,
     event_rows: Vec<[Value; EVENT_COLUMNS]>,
+    audit_rows: Vec<[Value; AUDIT_COLUMNS]>,
     reading_rows: Vec<[Value; READING_COLUMNS]>,
     n_readings: usize,
 }
@@ -69,6 +75,7 @@ impl Stage {
             tallies: HashMap::new(),
             committed: Vec::new(),
             event_rows: Vec::new(),
+            audit_rows: Vec::new(),
             reading_rows: Vec::new(),
             n_readings: 0,
         }
@@ -112,10 +119,24 @@ impl Stage {
             event: new.event.clone(),
         };
         let n_bytes = json.len();
+        let (id, cause) = (envelope.id.to_string(), envelope.cause.map(|cause| cause.to_string()));
+        if envelope.event.is_audited() {
+            self.audit_rows.push(self.heads.audit.add(Fields {
+                seq,
+                id: &id,
+                cause: cause.as_deref(),
+                correlation: envelope.correlation.as_str(),
+                kind: envelope.event.name(),
+                source: &envelope.source,
+                at: micros(envelope.at),
+                version: i32::from(envelope.version),
+                data: &json,
+            }));
+        }
         self.event_rows.push([
             seq.0.into(),
-            envelope.id.to_string().into(),
-            envelope.cause.map(|cause| cause.to_string()).into(),
+            id.into(),
+            cause.into(),
             envelope.correlation.as_str().into(),
             envelope.event.name().into(),
             envelope.source.as_str().into(),
@@ -214,6 +235,7 @@ impl Stage {
         sql::insert(tx, INSERT_SENSORS, COUNT_SENSORS, tallies).await?;
         sql::insert(tx, INSERT_READINGS, "", std::mem::take(&mut self.reading_rows)).await?;
         sql::insert(tx, INSERT_EVENTS, "", std::mem::take(&mut self.event_rows)).await?;
+        sql::insert(tx, INSERT_AUDIT, "", std::mem::take(&mut self.audit_rows)).await?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Everything that can happen, and the envelope it travels in.
 
 use crate::{
-    CorrelationId, EventId, SensorId, Seq, TechnicianId, anomaly, asset, case, decision, drift, model, notification,
-    prediction, reading, report, work_order,
+    CorrelationId, EventId, SensorId, Seq, TechnicianId, access, anomaly, asset, case, decision, drift, model,
+    notification, prediction, reading, report, work_order,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -189,6 +189,16 @@ pub enum Event {
     AssetMaintenanceBegan(asset::MaintenanceBegan),
     /// It is back.
     AssetMaintenanceEnded(asset::MaintenanceEnded),
+    /// A key was made.
+    KeyCreated(access::KeyCreated),
+    /// A key got a successor.
+    KeyRotated(access::KeyRotated),
+    /// A key was taken back.
+    KeyRevoked(access::KeyRevoked),
+    /// A browser session began.
+    SessionOpened(access::SessionOpened),
+    /// It was ended before its time.
+    SessionClosed(access::SessionClosed),
 }
 
 /// What an operator can do to an agent.
@@ -203,6 +213,45 @@ pub enum Control {
 }
 
 impl Event {
+    /// The kinds of events that say who may do what, and who decided what. The audit chain covers them.
+    pub const AUDITED: &'static [&'static str] = &[
+        "decision_required",
+        "decision_received",
+        "decision_expired",
+        "maintenance_requested",
+        "maintenance_approved",
+        "maintenance_declined",
+        "maintenance_completed",
+        "model_promoted",
+        "agent_controlled",
+        "case_acknowledged",
+        "case_shelved",
+        "case_unshelved",
+        "feedback_received",
+        "work_order_cancelled",
+        "approval_withdrawn",
+        "plant_imported",
+        "site_declared",
+        "asset_declared",
+        "sensor_declared",
+        "technician_declared",
+        "technician_removed",
+        "asset_maintenance_began",
+        "asset_maintenance_ended",
+        "dead_letter_replayed",
+        "dead_letter_discarded",
+        "key_created",
+        "key_rotated",
+        "key_revoked",
+        "session_opened",
+        "session_closed",
+    ];
+
+    /// Whether the audit chain covers it.
+    pub fn is_audited(&self) -> bool {
+        Self::AUDITED.contains(&self.name())
+    }
+
     /// The `type` of the event as it stands in JSON and in the log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -241,6 +290,11 @@ impl Event {
             Self::TimerDue { .. } => "timer_due",
             Self::GoldenPathStarted { .. } => "golden_path_started",
             Self::AgentControlled { .. } => "agent_controlled",
+            Self::KeyCreated(_) => "key_created",
+            Self::KeyRotated(_) => "key_rotated",
+            Self::KeyRevoked(_) => "key_revoked",
+            Self::SessionOpened(_) => "session_opened",
+            Self::SessionClosed(_) => "session_closed",
             Self::CaseAcknowledged(_) => "case_acknowledged",
             Self::CaseShelved(_) => "case_shelved",
             Self::CaseUnshelved(_) => "case_unshelved",

@@ -5,6 +5,7 @@
 //! advisory generation); alarms follow ISA-18.2.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod anomaly;
 pub mod asset;
 pub mod case;

@@ -47,6 +47,11 @@ pub(super) struct LimitLabel {
     pub(super) limit: Limit,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SettingLabel {
+    pub(super) setting: String,
+}
+
 /// A limit that a request can run into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
@@ -74,11 +79,41 @@ pub enum Limit {
     Streams,
     /// Those of one caller.
     StreamsPerKey,
+    /// Headers of a request, or bytes of its head.
+    HeaderBytes,
+    /// Time for a head to arrive.
+    HeaderReadTimeout,
+    /// Bytes of a body in a second.
+    BodyRate,
+    /// Time to answer a request.
+    RequestTimeout,
+    /// Time without a request.
+    IdleTimeout,
+    /// Time for which an answer is left unread.
+    WriteStall,
+    /// Time to agree on a key.
+    Handshake,
+    /// Requests of one key.
+    Requests,
+    /// Requests without a key from one address.
+    Strangers,
+    /// Drift checks of one key.
+    CheckDrift,
+    /// Simulations and demos of one key.
+    Simulations,
+    /// Reports of one key.
+    Reports,
+    /// Changes to keys and settings by one key.
+    Changes,
+    /// Wrong keys from one address.
+    FailedLogins,
+    /// Browser sessions, or links to them.
+    Sessions,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 27] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::BodyReadTimeout,
@@ -91,6 +126,21 @@ impl Limit {
         Self::DiskFree,
         Self::Streams,
         Self::StreamsPerKey,
+        Self::HeaderBytes,
+        Self::HeaderReadTimeout,
+        Self::BodyRate,
+        Self::RequestTimeout,
+        Self::IdleTimeout,
+        Self::WriteStall,
+        Self::Handshake,
+        Self::Requests,
+        Self::Strangers,
+        Self::CheckDrift,
+        Self::Simulations,
+        Self::Reports,
+        Self::Changes,
+        Self::FailedLogins,
+        Self::Sessions,
     ];
 
     /// Its name in the settings.
@@ -108,6 +158,21 @@ impl Limit {
             Self::DiskFree => "disk_free_bytes_min",
             Self::Streams => "streams_max",
             Self::StreamsPerKey => "streams_per_key_max",
+            Self::HeaderBytes => "header_bytes_max",
+            Self::HeaderReadTimeout => "header_read_timeout_seconds",
+            Self::BodyRate => "body_bytes_per_second_min",
+            Self::RequestTimeout => "request_timeout_seconds",
+            Self::IdleTimeout => "idle_timeout_seconds",
+            Self::WriteStall => "write_stall_seconds",
+            Self::Handshake => "handshake_timeout_seconds",
+            Self::Requests => "requests_per_second_max",
+            Self::Strangers => "strangers_per_second_max",
+            Self::CheckDrift => "check_drift_per_minute_max",
+            Self::Simulations => "simulations_per_minute_max",
+            Self::Reports => "reports_per_minute_max",
+            Self::Changes => "changes_per_minute_max",
+            Self::FailedLogins => "failed_logins_per_minute_max",
+            Self::Sessions => "open_max",
         }
     }
 }
