@@ -26,7 +26,17 @@ const OWNED: [(&str, &str); 4] =
     [("ractor", "runtime"), ("sea-orm", "persistence"), ("sea-orm-migration", "persistence"), ("redis", "persistence")];
 
 /// The only files of the control plane that may name agents or simulations.
-const ASSEMBLY: [&str; 5] = ["main.rs", "node.rs", "cli/demo.rs", "routes/demo.rs", "routes/simulate.rs"];
+const ASSEMBLY: [&str; 9] = [
+    "main.rs",
+    "node.rs",
+    "app.rs",
+    "training.rs",
+    "cli/demo.rs",
+    "cli/train.rs",
+    "routes/demo.rs",
+    "routes/ml.rs",
+    "routes/simulate.rs",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace")

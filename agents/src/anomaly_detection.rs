@@ -265,7 +265,7 @@ fn finding(verdict: &Verdict, limit: Option<f64>, together: Option<Together>) ->
     let novelty = if is_ready { verdict.novelty } else { 0.0 };
     let limit = limit.unwrap_or(0.0);
     let mut best = (own, STREAM);
-    for candidate in [(novelty, NOVELTY), (joint, JOINT), (limit, LIMIT)] {
+    for candidate in [(joint, JOINT), (limit, LIMIT)] {
         if best.0 < candidate.0 {
             best = candidate;
         }

@@ -43,7 +43,9 @@ async fn an_agent_has_one_name_for_its_file_its_section_and_itself() {
 
     let lib = include_str!("../src/lib.rs").lines();
     let modules: BTreeSet<&str> = lib.filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    assert_eq!(names, modules);
+    // The one module that is no agent: the models that the trainer fits and the routes ask.
+    let models = BTreeSet::from(["models"]);
+    assert_eq!(names, modules.difference(&models).copied().collect());
 
     let sections = DEFAULT_TOML.lines().filter_map(|line| line.strip_prefix("[agents.")?.strip_suffix(']'));
     let sections: BTreeSet<&str> = sections.filter(|section| !section.contains('.')).collect();

@@ -3,9 +3,9 @@
 //! **Invariant**: a step that was ever released is never changed; a correction is a new step.
 
 mod m2026_11_21_initial;
+mod m2026_11_22_access;
 mod m2026_11_22_delivery;
 mod m2026_11_22_models;
-mod m2026_11_22_access;
 mod m2026_11_22_plant;
 mod m2026_11_22_promises;
 

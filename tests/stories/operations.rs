@@ -184,7 +184,7 @@ async fn dead_letters_are_looked_at_replayed_once_or_discarded() {
     assert_eq!(replayed["open"], 0);
     client.until_idle().await.unwrap();
     let log = client.get("/api/v1/maintenance/log").await.ok();
-    let mut assets: Vec<_> = log.as_array().unwrap().iter().map(|line| line["asset"].as_str().unwrap()).collect();
+    let mut assets: Vec<_> = log["entries"].as_array().unwrap().iter().map(|line| line["asset"].as_str().unwrap()).collect();
     assets.sort_unstable();
     assert_eq!(assets.len(), 2, "{log}");
     assets.dedup();
@@ -215,6 +215,6 @@ async fn an_agent_with_too_many_dead_letters_rests_instead_of_dropping_any() {
         .unwrap();
     client.post("/api/v1/dead-letters/replay", &json!({ "agent": "maintenance_log" })).await.ok();
     client.until_idle().await.unwrap();
-    assert_eq!(client.get("/api/v1/maintenance/log").await.ok().as_array().unwrap().len(), 3);
+    assert_eq!(client.get("/api/v1/maintenance/log").await.ok()["entries"].as_array().unwrap().len(), 3);
     node.stop().await;
 }

@@ -2,8 +2,8 @@
 
 use super::route::{Answer, Body, Class, Kind, Param, Route, Scope, get, json, list, listed, media, post};
 use super::{
-    agents, audit, cases, dead_letters, decisions, demo, docs, events, health, ingest, keys, lists, maintenance, ml, plant,
-    reports, root, sensors, sessions, simulate, stream, work_orders,
+    agents, audit, cases, dead_letters, decisions, demo, docs, events, health, ingest, keys, lists, maintenance, ml,
+    plant, reports, root, sensors, sessions, simulate, stream, work_orders,
 };
 use crate::plant::Report;
 use domain::Envelope;
@@ -557,7 +557,7 @@ pub const ROUTES: &[Route] = &[
         json::<Value>(),
     )
     .members(ml::CHECK_MEMBERS),
-    get("/api/v1/keys", Scope::Needs("keys:admin"), Class::Read, "List API keys, newest first", list::<keys::Shown>())
+    get("/api/v1/keys", Scope::Needs("keys:admin"), Class::Read, "List API keys, newest first", json::<Vec<keys::Shown>>())
         .query(&[LIMIT, OFFSET]),
     post(
         "/api/v1/keys",
