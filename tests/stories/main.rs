@@ -14,6 +14,7 @@ mod ingest;
 mod logs;
 mod maintenance;
 mod metrics;
+mod models;
 mod notifications;
 mod operations;
 mod plant;

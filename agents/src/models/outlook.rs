@@ -1,11 +1,14 @@
 //! What routes ask of a sensor's history: its next values, whether its distribution changed, which of its values are
 //! unlike the ones before.
 
-use super::artefact::{Answer, Artefact};
+use super::artefact::Artefact;
 use analytics::{drift, forecast, robust};
 
 /// A history of which a step is missing is filled in up to so many steps per value that there is.
 const STEPS_PER_VALUE_MAX: usize = 4;
+/// Robust standard deviations from the median at which a value is unlike those before whatever the model says: a forest
+/// has not seen what lies outside its training, and takes it for the nearest that it has.
+const FAR_SDS: f64 = 6.0;
 
 /// The next values of a sensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,10 +53,21 @@ pub fn distance(baseline: &[f64], recent: &[f64]) -> Option<(f64, f64)> {
     drift::kolmogorov_smirnov(baseline, recent)
 }
 
-/// What a detector of single values says of `value`, with the values `before` it, newest first, and the qualities of
-/// both on 0 to 1. Its features are in standard deviations of what was before; `None` when that is fewer than five
+/// What is said of one value beside those before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// 1.0 is the threshold.
+    pub score: f64,
+    /// Whether the model found it, or only the distance from what is usual.
+    pub by_model: bool,
+    /// What the model saw, by name.
+    pub features: Vec<(String, f64)>,
+}
+
+/// What a detector of single values says of `value`, with the values `before` it, newest first, and the quality of the
+/// reading, 0 to 1. Its features are in standard deviations of what was before; `None` when that is fewer than five
 /// values or the model takes other features.
-pub fn unlike(artefact: &Artefact, value: f64, before: &[f64], quality: f64) -> Option<(Answer, Vec<(String, f64)>)> {
+pub fn unlike(artefact: &Artefact, value: f64, before: &[f64], quality: f64) -> Option<Judged> {
     let median = robust::median(before)?;
     let spread = robust::robust_sd(before).filter(|spread| 0.0 < *spread);
     // A sensor that never varied: any other value is far away, the same one is not.
@@ -72,8 +86,9 @@ pub fn unlike(artefact: &Artefact, value: f64, before: &[f64], quality: f64) -> 
         })
         .collect();
     let row = row?;
-    let answer = artefact.answer(&artefact.seen(&row));
-    Some((answer, artefact.inputs.iter().cloned().zip(row).collect()))
+    let (model, distance) = (artefact.answer(&artefact.seen(&row)).score?, scaled(value).abs() / FAR_SDS);
+    let features = artefact.inputs.iter().cloned().zip(row).collect();
+    Some(Judged { score: model.max(distance), by_model: distance <= model, features })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::instants::{naive, offset};
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
-use agents::models::outlook;
+use agents::models::outlook::{self, Judged};
 use domain::{SensorId, Timestamp};
 use jiff::SignedDuration;
 use persistence::readings;
@@ -113,13 +113,11 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
         for reading in own {
             let newest: Vec<f64> = past.iter().rev().take(BEFORE).copied().collect();
             past.push(reading.value);
-            let Some((answer, features)) = outlook::unlike(artefact, reading.value, &newest, reading.quality) else {
-                continue;
-            };
+            let judged = outlook::unlike(artefact, reading.value, &newest, reading.quality);
+            let Some(judged) = judged else { continue };
             n_judged += 1;
-            let score = answer.score.unwrap_or(0.0);
-            if score_min <= score {
-                alerts.push(alert(&reading, score, score_min, features, now));
+            if score_min <= judged.score {
+                alerts.push(alert(&reading, judged, score_min, now));
             }
         }
     }
@@ -140,7 +138,8 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
     }))
 }
 
-fn alert(reading: &Given, score: f64, score_min: f64, features: Vec<(String, f64)>, now: Timestamp) -> Value {
+fn alert(reading: &Given, judged: Judged, score_min: f64, now: Timestamp) -> Value {
+    let Judged { score, by_model, features } = judged;
     let excess = (score / score_min).max(1.0);
     let confidence = 1.0 - 0.5 / excess;
     let features: Map<String, Value> = features.into_iter().map(|(name, value)| (name, json!(value))).collect();
@@ -154,7 +153,7 @@ fn alert(reading: &Given, score: f64, score_min: f64, features: Vec<(String, f64
     json!({
         "id": Uuid::now_v7(),
         "sensor_id": reading.sensor,
-        "anomaly_type": "isolation_forest_anomaly",
+        "anomaly_type": if by_model { "isolation_forest_anomaly" } else { "statistical_threshold_violation" },
         "severity": severity,
         "confidence": confidence,
         "description": format!("{} is unlike the values before it: score {score:.2}, threshold {score_min:.2}", reading.value),
