@@ -28,8 +28,6 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What raised an anomaly, as it says itself: the sensor's own detector, …
 const STREAM: &str = "stream/2";
-/// … the first sight of something never seen, …
-const NOVELTY: &str = "novelty/1";
 /// … the asset's sensors together, …
 const JOINT: &str = "joint/1";
 /// … or a limit that was declared.
@@ -218,8 +216,9 @@ impl AnomalyDetection {
         let machine = state.assets.get_mut(&reading.sensor.asset).expect("it was just put there");
         let late = watched.newest.is_some_and(|newest| reading.taken_at <= newest);
         let seconds = reading.taken_at.as_microsecond() as f64 / 1e6;
-        let learn = *quality_min <= reading.quality && !machine.is_frozen();
-        let together = machine.take(joint, sensor, seconds, reading.value, learn);
+        let learn = *quality_min <= reading.quality && !machine.is_in_maintenance();
+        let has_case = machine.has_open_case();
+        let together = machine.take(joint, sensor, seconds, reading.value, learn && !has_case);
         let verdict = watched.detector.observe(stream, seconds, reading.value, learn && together.is_none());
         let finding = finding(&verdict, limits.and_then(|limits| limits.score(reading.value)), together);
         let run_length = match (&finding, late) {
@@ -261,8 +260,6 @@ impl AnomalyDetection {
 fn finding(verdict: &Verdict, limit: Option<f64>, together: Option<Together>) -> Option<Finding> {
     let own = if verdict.anomalous { verdict.score } else { 0.0 };
     let joint = together.as_ref().map_or(0.0, |together| together.score);
-    let is_ready = matches!(verdict.readiness, stream::Readiness::Ready);
-    let novelty = if is_ready { verdict.novelty } else { 0.0 };
     let limit = limit.unwrap_or(0.0);
     let mut best = (own, STREAM);
     for candidate in [(joint, JOINT), (limit, LIMIT)] {
@@ -330,7 +327,6 @@ fn anomaly(reading: &Reading, verdict: &Verdict, finding: Finding) -> Anomaly {
         .collect();
     let aspect = match finding.detector {
         STREAM => aspect(verdict.aspect),
-        NOVELTY => Aspect::Pattern,
         _ => Aspect::Level,
     };
     if finding.detector != STREAM {
@@ -606,7 +602,7 @@ mod tests {
                 assert_eq!(judge(&mut state, at, hum(50.0, at)), None);
             }
             assert_eq!(judge(&mut state, 500, 1e6), None);
-            assert!(state.assets[&asset].is_frozen());
+            assert!(state.assets[&asset].has_open_case());
         }
     }
 

@@ -184,7 +184,8 @@ async fn dead_letters_are_looked_at_replayed_once_or_discarded() {
     assert_eq!(replayed["open"], 0);
     client.until_idle().await.unwrap();
     let log = client.get("/api/v1/maintenance/log").await.ok();
-    let mut assets: Vec<_> = log["entries"].as_array().unwrap().iter().map(|line| line["asset"].as_str().unwrap()).collect();
+    let mut assets: Vec<_> =
+        log["entries"].as_array().unwrap().iter().map(|line| line["asset"].as_str().unwrap()).collect();
     assets.sort_unstable();
     assert_eq!(assets.len(), 2, "{log}");
     assets.dedup();

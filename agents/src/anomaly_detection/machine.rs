@@ -47,9 +47,12 @@ impl Machine {
         self.in_maintenance = on;
     }
 
-    /// Whether nothing is to be learnt from its readings.
-    pub(super) fn is_frozen(&self) -> bool {
-        self.in_maintenance || !self.open.is_empty()
+    pub(super) fn is_in_maintenance(&self) -> bool {
+        self.in_maintenance
+    }
+
+    pub(super) fn has_open_case(&self) -> bool {
+        !self.open.is_empty()
     }
 
     /// Begins anew, with the sensors that are known.

@@ -557,8 +557,14 @@ pub const ROUTES: &[Route] = &[
         json::<Value>(),
     )
     .members(ml::CHECK_MEMBERS),
-    get("/api/v1/keys", Scope::Needs("keys:admin"), Class::Read, "List API keys, newest first", json::<Vec<keys::Shown>>())
-        .query(&[LIMIT, OFFSET]),
+    get(
+        "/api/v1/keys",
+        Scope::Needs("keys:admin"),
+        Class::Read,
+        "List API keys, newest first",
+        json::<Vec<keys::Shown>>(),
+    )
+    .query(&[LIMIT, OFFSET]),
     post(
         "/api/v1/keys",
         "keys:admin",
