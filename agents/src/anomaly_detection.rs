@@ -6,8 +6,9 @@
 //! Remembers: one streaming detector per sensor, a few kilobytes each, and one per asset with several sensors. It
 //! decides nothing about cases: one outlier is a reading to look at, and `validation` says what it amounts to.
 //!
-//! Nothing is learnt while the asset has an open case or is in maintenance, nor from readings of poor quality: a fault
-//! stays one for as long as it lasts. A verified repair starts a new baseline.
+//! Nothing is learnt while the asset is in maintenance, nor from readings of poor quality, and nothing of its sensors
+//! together while it has an open case. A sensor's own detector goes on learning then, by its own rules of what to leave
+//! out: held still for a whole case, it took every later season for a new fault. A verified repair starts a new baseline.
 
 mod machine;
 
