@@ -1,7 +1,7 @@
 //! Where each agent stands in the log, and which of its incarnations may move it.
 
 use crate::instants::timestamp;
-use crate::unit::{Incarnation, Origin};
+use crate::unit::{Begin, Incarnation, Origin};
 use crate::{StoreError, sql};
 use domain::event::Control;
 use domain::{Seq, Timestamp};
@@ -41,11 +41,14 @@ pub struct Stored {
     pub attempts: u32,
     /// It ended in an orderly way.
     pub clean: bool,
+    /// Events up to here may have been in hand at an end that nobody saw.
+    pub alone_until: Seq,
 }
 
 impl Stored {
-    /// The incarnation that follows; it counts as an attempt if it is `charged`. `head` is the newest event.
-    pub fn next(&self, charged: bool, head: Seq) -> Incarnation {
+    /// The incarnation that follows; it counts as an attempt if it is `charged`. `head` is the newest event;
+    /// `in_hand_max` events after the cursor may have been in hand when this one ended.
+    pub fn next(&self, charged: bool, head: Seq, in_hand_max: i64) -> Incarnation {
         // With no event after the cursor there is nothing that the attempts so far could be held against.
         let spent = if self.cursor < head { self.attempts } else { 0 };
         Incarnation {
@@ -54,19 +57,19 @@ impl Stored {
             // One that is not charged makes the attempt that its predecessor was charged for.
             attempts: (spent + u32::from(charged)).max(1),
             clean: self.clean,
+            alone_until: if self.clean {
+                self.alone_until
+            } else {
+                self.alone_until.max(Seq(self.cursor.0.saturating_add(in_hand_max)).min(head))
+            },
         }
     }
 }
 
-/// Starts an incarnation, which counts as an attempt if it is `charged`; `head` is the newest event.
-pub(crate) async fn begin(
-    tx: &impl ConnectionTrait,
-    agent: &str,
-    origin: Origin,
-    charged: bool,
-    head: Seq,
-) -> Result<Incarnation, DbErr> {
-    let select = "SELECT cursor, epoch, attempts, clean FROM consumers WHERE name = $1";
+/// Starts the incarnation that `begin` asks for; `head` is the newest event.
+pub(crate) async fn begin(tx: &impl ConnectionTrait, begin: &Begin, head: Seq) -> Result<Incarnation, DbErr> {
+    let Begin { agent, origin, charged, in_hand_max, .. } = *begin;
+    let select = "SELECT cursor, epoch, attempts, clean, alone_until FROM consumers WHERE name = $1";
     let found = sql::row(tx, select, [agent.into()]).await?;
     let (incarnation, statement) = match found {
         Some(row) => {
@@ -75,17 +78,21 @@ pub(crate) async fn begin(
                 epoch: row.try_get("", "epoch")?,
                 attempts: attempts(row.try_get("", "attempts")?)?,
                 clean: row.try_get("", "clean")?,
+                alone_until: Seq(row.try_get("", "alone_until")?),
             };
-            let incarnation = stored.next(charged, head);
-            (incarnation, "UPDATE consumers SET epoch = $2, attempts = $4, clean = $5 WHERE name = $1 AND cursor = $3")
+            let update = "UPDATE consumers SET epoch = $2, attempts = $4, clean = $5, alone_until = $6 \
+                          WHERE name = $1 AND cursor = $3";
+            (stored.next(charged, head, in_hand_max), update)
         }
         None => {
             let cursor = match origin {
                 Origin::Now => head,
                 Origin::Beginning => Seq(0),
             };
-            let incarnation = Incarnation { epoch: 1, cursor, attempts: 1, clean: true };
-            (incarnation, "INSERT INTO consumers (name, epoch, cursor, attempts, clean) VALUES ($1, $2, $3, $4, $5)")
+            let incarnation = Incarnation { epoch: 1, cursor, attempts: 1, clean: true, alone_until: Seq(0) };
+            let insert = "INSERT INTO consumers (name, epoch, cursor, attempts, clean, alone_until) \
+                          VALUES ($1, $2, $3, $4, $5, $6)";
+            (incarnation, insert)
         }
     };
     let values = [
@@ -94,6 +101,7 @@ pub(crate) async fn begin(
         incarnation.cursor.0.into(),
         i64::from(incarnation.attempts).into(),
         false.into(),
+        incarnation.alone_until.0.into(),
     ];
     sql::execute(tx, statement, values).await?;
     Ok(incarnation)

@@ -5,6 +5,7 @@
 mod m2026_11_21_initial;
 mod m2026_11_22_access;
 mod m2026_11_22_delivery;
+mod m2026_11_22_isolation;
 mod m2026_11_22_models;
 mod m2026_11_22_plant;
 mod m2026_11_22_promises;
@@ -23,6 +24,7 @@ impl MigratorTrait for Steps {
             Box::new(m2026_11_22_delivery::Delivery),
             Box::new(m2026_11_22_models::Models),
             Box::new(m2026_11_22_access::Access),
+            Box::new(m2026_11_22_isolation::Isolation),
         ]
     }
 }

@@ -167,13 +167,19 @@ impl Store {
     }
 
     /// Starts an incarnation of `agent`; the ones before are fenced from now on. It counts as an attempt at the event
-    /// after the cursor if it is `charged`.
+    /// after the cursor if it is `charged`. Its predecessor may have had `in_hand_max` events in hand.
     ///
     /// # Errors
     ///
     /// See [`Refused`].
-    pub async fn begin(&self, agent: &'static str, origin: Origin, charged: bool) -> Result<Incarnation, Refused> {
-        self.submit(|reply| Unit::Begin(Begin { agent, origin, charged, reply })).await
+    pub async fn begin(
+        &self,
+        agent: &'static str,
+        origin: Origin,
+        charged: bool,
+        in_hand_max: i64,
+    ) -> Result<Incarnation, Refused> {
+        self.submit(|reply| Unit::Begin(Begin { agent, origin, charged, in_hand_max, reply })).await
     }
 
     /// Marks the end of an incarnation as an orderly one.

@@ -217,6 +217,8 @@ pub struct Begin {
     /// Whether this start counts as an attempt at the event after the cursor. It does not when the
     /// previous incarnation ended only because the store was unavailable.
     pub charged: bool,
+    /// Events after the cursor that the previous incarnation may have had in hand when it ended.
+    pub in_hand_max: i64,
     /// Told after the commit.
     pub reply: Reply<Incarnation>,
 }
@@ -232,6 +234,9 @@ pub struct Incarnation {
     pub attempts: u32,
     /// The previous incarnation ended in an orderly way.
     pub clean: bool,
+    /// Events up to here may have been in hand at an end that nobody saw, of this incarnation's predecessor or of an
+    /// earlier one: they are to be handled one at a time.
+    pub alone_until: Seq,
 }
 
 /// A snapshot of an agent's state after the event at `cursor`.

@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
-use crate::rules::passage::{Mark, Next, Passage};
+use crate::rules::passage::{self, Mark, Next, Passage};
 use crate::rules::restart::Exit;
 use crate::slot::{HostMessage, Slot, State};
 use crate::tree::Life;
@@ -131,7 +131,7 @@ impl<A: Agent> Tenure<A> {
     /// Handles at most one chunk, so that control messages get their turn between chunks.
     async fn wake(&mut self) -> Result<(), End> {
         // The wake-up of an incarnation that was abandoned says nothing about that of its successor.
-        if self.slot.generation.load(Ordering::SeqCst) != self.generation {
+        if !self.slot.is_current(self.generation) {
             return Err(End::Fenced);
         }
         // The flag is cleared before the log is read: what is committed from here on wakes anew.
@@ -152,14 +152,15 @@ impl<A: Agent> Tenure<A> {
     async fn begin(&self) -> Result<Place<A::State>, End> {
         // Only an event that was seen to fail is charged with the end of the previous incarnation.
         let charged = self.slot.charged();
-        let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged).await?;
+        let in_hand_max = passage::in_hand_max(self.shared.settings.chunk_events_max);
+        let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, in_hand_max).await?;
         self.slot.settle();
         let Incarnation { epoch, cursor, .. } = incarnation;
         let state = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
         Ok(Place {
             epoch,
-            passage: Passage::begin(&incarnation, self.shared.settings.chunk_events_max),
+            passage: Passage::begin(&incarnation),
             state,
             handled_since_checkpoint: 0,
             checkpointed_at: Instant::now(),
@@ -232,7 +233,10 @@ impl<A: Agent> Tenure<A> {
             .catch_unwind(),
         )
         .await;
-        self.slot.idle();
+        // One that was abandoned meanwhile says nothing about what its successor is doing.
+        if self.slot.is_current(self.generation) {
+            self.slot.idle();
+        }
         self.shared.metrics.handled(A::NAME, began.elapsed());
         match outcome {
             Ok(Ok(Ok(()))) => Ok(ctx.into_said()),
@@ -262,6 +266,9 @@ impl<A: Agent> Tenure<A> {
         for envelope in &events {
             if until.is_some_and(|until| until < envelope.seq) {
                 break;
+            }
+            if !self.slot.is_current(self.generation) {
+                return Err(End::Fenced);
             }
             let heard = heard::<A>(envelope, self.shared.store.log()).await?;
             let Some(message) = A::accept(&heard.event) else {
@@ -315,7 +322,7 @@ impl<A: Agent> Tenure<A> {
             }
         }
         self.slot.scanned.store(place.passage.scanned().0, Ordering::SeqCst);
-        if let Some(mark) = place.passage.due(events.len()) {
+        if let Some(mark) = place.passage.due() {
             self.commit(place, mark, said, None).await?;
         }
         place.handled_since_checkpoint += handled;
@@ -429,14 +436,13 @@ impl<A: Agent> Tenure<A> {
 
     /// Leaves word for the supervisor and gives the error that ends the actor.
     fn end(&self, end: End) -> String {
-        let current = self.slot.generation.load(Ordering::SeqCst) == self.generation;
         let (exit, error) = match end {
             End::Event { attempt, error } => (Exit::Event { attempt }, error),
             End::Unavailable(error) => (Exit::Unavailable, error),
             End::Fenced => (Exit::Other, "fenced: another incarnation is at work".to_owned()),
             End::Other(error) => (Exit::Other, error),
         };
-        if current {
+        if self.slot.is_current(self.generation) {
             self.slot.leave(exit);
             self.slot.note_error(self.shared.clock.now(), error.clone());
         }
@@ -475,4 +481,4 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// How long a stuck event may overrun its deadline before the watchdog steps in.
-pub(crate) const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);

@@ -8,7 +8,9 @@
 
 mod disk;
 mod host;
+mod supervisor;
 mod world;
+mod writer;
 
 use world::World;
 
@@ -39,11 +41,13 @@ pub enum Bug {
     KeysInMemory,
     /// A writer that starts again does not look at what its predecessor committed.
     HeadNotReread,
+    /// An end that nobody saw is taken for an orderly one, so that nothing is held against what was in hand.
+    UnseenEndTakenForOrderly,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AnswerBeforeCommit,
         Self::CursorBeforeEffects,
         Self::EffectsBeforeCursor,
@@ -56,6 +60,7 @@ impl Bug {
         Self::TimerDeletedFirst,
         Self::KeysInMemory,
         Self::HeadNotReread,
+        Self::UnseenEndTakenForOrderly,
     ];
 }
 

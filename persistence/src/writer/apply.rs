@@ -5,7 +5,7 @@ use super::verdict::Trouble;
 use crate::idempotency::{self, Claim};
 use crate::instants::micros;
 use crate::registry::Registry;
-use crate::unit::{AgentUnit, Append, Appended, Begin, Checkpoint, Done, Ingest, Ingested, NewEvent, Refused, Unit};
+use crate::unit::{AgentUnit, Append, Appended, Checkpoint, Done, Ingest, Ingested, NewEvent, Refused, Unit};
 use crate::{admin, checkpoints, consumers, projections, sensors, sql, timers};
 use domain::{Event, EventId, ReadingNo, Seq, Timestamp};
 use futures_util::FutureExt;
@@ -49,9 +49,7 @@ impl Applier<'_> {
             Unit::Ingest(unit) => self.ingest(unit, stage).await.map(Done::Ingested),
             Unit::Append(unit) => self.append(unit, stage).await.map(Done::Appended),
             Unit::Agent(unit) => self.agent(unit, stage).await,
-            Unit::Begin(Begin { agent, origin, charged, .. }) => {
-                Ok(Done::Begun(consumers::begin(self.tx, agent, *origin, *charged, stage.heads.seq).await?))
-            }
+            Unit::Begin(begin) => Ok(Done::Begun(consumers::begin(self.tx, begin, stage.heads.seq).await?)),
             Unit::Rest { agent, epoch, .. } => {
                 guard(agent, *epoch, consumers::rest(self.tx, agent, *epoch).await?)?;
                 Ok(Done::Nothing)

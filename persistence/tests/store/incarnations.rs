@@ -18,8 +18,8 @@ async fn with_events(n_events: usize) -> Bench {
 async fn an_old_incarnation_is_fenced() {
     // Given an agent that was started twice,
     let bench = with_events(2).await;
-    let old = bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
-    let new = bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
+    let old = bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
+    let new = bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
     assert_eq!((old.epoch, new.epoch), (1, 2));
     // when the old one goes on,
     let fenced = Err(Refused::Fenced { agent: "drift".to_owned(), epoch: 1 });
@@ -39,40 +39,40 @@ async fn an_old_incarnation_is_fenced() {
 #[tokio::test]
 async fn a_start_counts_as_an_attempt_at_the_event_after_the_cursor() {
     let bench = with_events(2).await;
-    let begin = |charged| bench.store.begin("drift", Origin::Beginning, charged);
-    assert_eq!(
-        begin(true).await,
-        Ok(Incarnation { epoch: 1, cursor: Seq(0), attempts: 1, clean: true }),
-        "an agent that nobody knew"
-    );
-    assert_eq!(begin(true).await, Ok(Incarnation { epoch: 2, cursor: Seq(0), attempts: 2, clean: false }));
+    let begin = |charged| bench.store.begin("drift", Origin::Beginning, charged, 2);
+    let begun = |epoch, cursor, attempts, clean, alone_until| {
+        Ok(Incarnation { epoch, cursor: Seq(cursor), attempts, clean, alone_until: Seq(alone_until) })
+    };
+    assert_eq!(begin(true).await, begun(1, 0, 1, true, 0), "an agent that nobody knew");
+    // What it may have had in hand when it ended is to be handled one at a time.
+    assert_eq!(begin(true).await, begun(2, 0, 2, false, 2));
     // A start after the store was away makes the attempt that was counted before.
-    assert_eq!(begin(false).await, Ok(Incarnation { epoch: 3, cursor: Seq(0), attempts: 2, clean: false }));
+    assert_eq!(begin(false).await, begun(3, 0, 2, false, 2));
     // An orderly end is remembered, and takes no attempt back.
     bench.store.rest("drift", 3).await.expect("it is the newest");
-    assert_eq!(begin(true).await, Ok(Incarnation { epoch: 4, cursor: Seq(0), attempts: 3, clean: true }));
+    assert_eq!(begin(true).await, begun(4, 0, 3, true, 2));
     // The commit that moves the cursor tells the attempts at the next event.
     bench.store.commit(handled(4, Seq(0), Seq(1), vec![])).await.expect("it is the newest");
-    assert_eq!(begin(true).await, Ok(Incarnation { epoch: 5, cursor: Seq(1), attempts: 1, clean: false }));
+    assert_eq!(begin(true).await, begun(5, 1, 1, false, 2));
     let claimed = |reply| AgentUnit { attempts: 2, ..handled(5, Seq(1), Seq(2), vec![note(Control::Pause)])(reply) };
     bench.store.commit(claimed).await.expect("it is the newest");
-    assert_eq!(begin(true).await, Ok(Incarnation { epoch: 6, cursor: Seq(2), attempts: 3, clean: false }));
+    assert_eq!(begin(true).await, begun(6, 2, 3, false, 3));
     // With all events done, starts are held against none.
     bench.store.commit(handled(6, Seq(2), Seq(3), vec![])).await.expect("it is the newest");
     for epoch in 7..10 {
-        assert_eq!(begin(true).await, Ok(Incarnation { epoch, cursor: Seq(3), attempts: 1, clean: false }));
+        assert_eq!(begin(true).await, begun(epoch, 3, 1, false, 3));
     }
 }
 
 #[tokio::test]
 async fn an_agent_that_is_new_begins_where_it_says() {
     let bench = with_events(3).await;
-    let late = bench.store.begin("reporting", Origin::Now, true).await.expect("it begins");
+    let late = bench.store.begin("reporting", Origin::Now, true, 2).await.expect("it begins");
     assert_eq!(late.cursor, Seq(3));
-    let early = bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
+    let early = bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
     assert_eq!(early.cursor, Seq(0));
     // Its origin says nothing to one that is known.
-    let again = bench.store.begin("drift", Origin::Now, true).await.expect("it begins");
+    let again = bench.store.begin("drift", Origin::Now, true, 2).await.expect("it begins");
     assert_eq!(again.cursor, Seq(0));
     let consumers = bench.store.log().consumers().await.expect("it can be read");
     let (drift, reporting) = (&consumers[0], &consumers[1]);
@@ -85,8 +85,8 @@ async fn an_agent_that_is_new_begins_where_it_says() {
 async fn a_fenced_unit_does_not_harm_its_group() {
     // Given units of an old and of the new incarnation that wait together,
     let mut bench = with_events(1).await;
-    bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
-    bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
+    bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
+    bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
     bench.kill().await;
     let old = bench.store.commit(handled(1, Seq(0), Seq(1), vec![note(Control::Pause)]));
     let new = bench.store.commit(handled(2, Seq(0), Seq(1), vec![note(Control::Resume)]));
@@ -106,7 +106,7 @@ async fn a_fenced_unit_does_not_harm_its_group() {
 async fn a_checkpoint_serves_its_own_version_only() {
     let bench = with_events(1).await;
     let store = &bench.store;
-    store.begin("drift", Origin::Beginning, true).await.expect("it begins");
+    store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
     store.checkpoint("drift", 1, Seq(0), 1, vec![1]).await.expect("it is saved");
     store.commit(handled(1, Seq(0), Seq(1), vec![])).await.expect("it is the newest");
     store.checkpoint("drift", 1, Seq(1), 2, vec![2]).await.expect("it is saved");
@@ -120,7 +120,7 @@ async fn a_checkpoint_serves_its_own_version_only() {
 #[tokio::test]
 async fn an_event_that_is_given_up_is_a_dead_letter_and_the_cursor_moves_on() {
     let bench = with_events(3).await;
-    bench.store.begin("drift", Origin::Beginning, true).await.expect("it begins");
+    bench.store.begin("drift", Origin::Beginning, true, 2).await.expect("it begins");
     let buried = |reply| AgentUnit {
         dead_letter: Some(DeadLetter { seq: Seq(2), attempts: 5, error: "it is poison".to_owned(), at: now() }),
         ..handled(1, Seq(0), Seq(2), vec![])(reply)
@@ -130,5 +130,5 @@ async fn an_event_that_is_given_up_is_a_dead_letter_and_the_cursor_moves_on() {
     assert_eq!(log.buried("drift", Seq(0)).await, Ok(HashSet::from([Seq(2)])));
     assert_eq!(log.buried("drift", Seq(2)).await, Ok(HashSet::new()));
     assert_eq!(log.buried("reporting", Seq(0)).await, Ok(HashSet::new()));
-    assert_eq!(bench.store.begin("drift", Origin::Beginning, true).await.map(|begun| begun.cursor), Ok(Seq(2)));
+    assert_eq!(bench.store.begin("drift", Origin::Beginning, true, 2).await.map(|begun| begun.cursor), Ok(Seq(2)));
 }

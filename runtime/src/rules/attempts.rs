@@ -32,12 +32,19 @@ pub fn verdict(settings: &Settings, attempt: u32, clean: bool) -> Verdict {
     if attempt <= max { Verdict::Try } else { Verdict::GiveUp { attempts: attempt - 1 } }
 }
 
+/// The attempt that comes next at an event that may have been in hand at an end that nobody saw: that was the first.
+pub const AFTER_UNSEEN_END: u32 = 2;
+
 /// Attempts to store for the event after the new cursor.
 ///
-/// `failed` tells that it was tried in this incarnation and failed; `one_at_a_time` that it is
-/// claimed now, before it is tried.
-pub fn claimed(failed: bool, one_at_a_time: bool) -> u32 {
-    u32::from(failed || one_at_a_time)
+/// `failed` tells that it was tried in this incarnation and failed; `alone` that it is claimed now, before it is
+/// tried, because it may have ended an earlier one.
+pub fn claimed(failed: bool, alone: bool) -> u32 {
+    match (failed, alone) {
+        (true, _) => 1,
+        (false, true) => AFTER_UNSEEN_END,
+        (false, false) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +69,7 @@ mod tests {
     #[test]
     fn the_next_event_is_claimed_only_when_it_was_or_will_be_tried_alone() {
         assert_eq!(claimed(false, false), 0);
-        assert_eq!(claimed(true, false), 1);
-        assert_eq!(claimed(false, true), 1);
+        assert_eq!(claimed(true, true), 1);
+        assert_eq!(claimed(false, true), 2);
     }
 }

@@ -1,7 +1,9 @@
 //! An incarnation's way through the log: what to do with the next event, and what to store when.
 //!
 //! A failure that was seen is charged to its event as the next incarnation starts. After an end that nobody saw,
-//! events are taken one at a time until past the chunk that was in hand, and an attempt is stored before it is made.
+//! events are taken one at a time until past those that may have been in hand, and an attempt is stored before it is
+//! made. That end counts as the first attempt at each of them, so that an event that ends the process does so as often
+//! as the rule allows and not once more.
 
 use super::attempts::{self, Verdict};
 use domain::Seq;
@@ -9,6 +11,12 @@ use persistence::unit::Incarnation;
 
 /// Events that may be skipped before the cursor is stored for their sake alone.
 const SKIPPED_MAX: i64 = 1_024;
+
+/// Events after the cursor that an incarnation which reads `chunk` of them at once may have in hand: those that it
+/// skipped, the chunk in which they became too many, and the one that it reads next.
+pub fn in_hand_max(chunk: usize) -> i64 {
+    i64::try_from(chunk).unwrap_or(i64::MAX).saturating_mul(2).saturating_add(SKIPPED_MAX)
+}
 
 /// Where an incarnation stands.
 #[derive(Clone, Debug)]
@@ -22,9 +30,9 @@ pub struct Passage {
     /// What is known of the next event, while none was handled yet.
     suspect: Option<Suspect>,
     /// One event at a time up to here.
-    single_until: Seq,
+    alone_until: Seq,
     /// Whether the events in hand were read one at a time.
-    single: bool,
+    alone: bool,
 }
 
 /// The first event that an incarnation will handle.
@@ -76,18 +84,13 @@ pub struct Failed {
 }
 
 impl Passage {
-    /// The way of an incarnation that begins. Its predecessor had up to `chunk` events in hand.
-    pub fn begin(incarnation: &Incarnation, chunk: usize) -> Self {
-        let Incarnation { cursor, attempts, clean, .. } = *incarnation;
-        let chunk = i64::try_from(chunk).unwrap_or(i64::MAX);
-        Self {
-            cursor,
-            scanned: cursor,
-            handled: 0,
-            suspect: Some(Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean }),
-            single_until: if clean { cursor } else { Seq(cursor.0.saturating_add(chunk)) },
-            single: false,
-        }
+    /// The way of an incarnation that begins.
+    pub fn begin(incarnation: &Incarnation) -> Self {
+        let Incarnation { cursor, attempts, clean, alone_until, .. } = *incarnation;
+        let counted = Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean };
+        let unsure = Suspect { attempt: attempts::AFTER_UNSEEN_END, clean: false };
+        let suspect = if cursor < alone_until && counted.attempt < unsure.attempt { unsure } else { counted };
+        Self { cursor, scanned: cursor, handled: 0, suspect: Some(suspect), alone_until, alone: false }
     }
 
     /// Events up to here are done, and it is stored.
@@ -102,8 +105,8 @@ impl Passage {
 
     /// How many events to read now, at most `chunk`.
     pub fn read(&mut self, chunk: usize) -> usize {
-        self.single = self.scanned < self.single_until;
-        if self.single { 1 } else { chunk }
+        self.alone = self.scanned < self.alone_until;
+        if self.alone { 1 } else { chunk }
     }
 
     /// What to do with the next event that the agent hears.
@@ -132,7 +135,7 @@ impl Passage {
     pub fn buried(&mut self, seq: Seq) -> Mark {
         self.scanned = seq;
         self.suspect = None;
-        Mark { to: seq, attempts: 0 }
+        self.mark()
     }
 
     /// The next event failed.
@@ -142,14 +145,14 @@ impl Passage {
             // The attempt at it is kept with the prefix.
             None => Failed {
                 attempt: 1,
-                prefix: Some(Mark { to: self.scanned, attempts: attempts::claimed(true, self.single) }),
+                prefix: Some(Mark { to: self.scanned, attempts: attempts::claimed(true, self.alone) }),
             },
         }
     }
 
-    /// What to store after the `n_read` events in hand, if anything.
-    pub fn due(&self, n_read: usize) -> Option<Mark> {
-        let due = 0 < self.handled || SKIPPED_MAX <= self.scanned.0 - self.cursor.0 || self.single && 0 < n_read;
+    /// What to store after the events in hand, if anything.
+    pub fn due(&self) -> Option<Mark> {
+        let due = 0 < self.handled || SKIPPED_MAX <= self.scanned.0 - self.cursor.0;
         due.then(|| self.mark())
     }
 
@@ -166,7 +169,7 @@ impl Passage {
     }
 
     fn mark(&self) -> Mark {
-        let claimed = attempts::claimed(false, self.scanned < self.single_until);
+        let claimed = attempts::claimed(false, self.scanned < self.alone_until);
         // Skipping events is no reason to forget attempts at the one that comes after them.
         Mark { to: self.scanned, attempts: self.suspect.map_or(claimed, |suspect| suspect.attempt - 1) }
     }
@@ -179,7 +182,8 @@ mod tests {
     const RULE: attempts::Settings = attempts::Settings { attempts_max: 5, attempts_fatal_max: 3 };
 
     fn begun(attempts: u32, clean: bool) -> Passage {
-        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, clean }, 4)
+        let alone_until = if clean { Seq(0) } else { Seq(14) };
+        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, clean, alone_until })
     }
 
     #[test]
@@ -190,9 +194,9 @@ mod tests {
         passage.skip(Seq(12));
         assert_eq!(passage.next(&RULE), Next::Handle);
         passage.handled(Seq(13));
-        assert_eq!(passage.due(3), Some(Mark { to: Seq(13), attempts: 0 }));
+        assert_eq!(passage.due(), Some(Mark { to: Seq(13), attempts: 0 }));
         passage.committed(Seq(13));
-        assert_eq!(passage.due(0), None);
+        assert_eq!(passage.due(), None);
     }
 
     #[test]
@@ -212,9 +216,11 @@ mod tests {
         let mark = Mark { to: Seq(10), attempts: 2 };
         assert_eq!(passage.next(&RULE), Next::Claim { mark, settled: false });
         passage.handled(Seq(11));
-        assert_eq!(passage.due(1), Some(Mark { to: Seq(11), attempts: 1 }), "the next one is claimed with it");
+        assert_eq!(passage.due(), Some(Mark { to: Seq(11), attempts: 2 }), "the next one is claimed with it");
         passage.committed(Seq(11));
-        for seq in 12..=14 {
+        passage.skip(Seq(12));
+        assert_eq!(passage.due(), None, "the claim stands for the next one that is heard");
+        for seq in 13..=14 {
             assert_eq!(passage.read(4), 1);
             passage.handled(Seq(seq));
         }
@@ -223,13 +229,27 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_in_between_forgets_no_suspicion() {
+        // Given an event that was seen to fail among those that may have ended the process,
+        let among = |attempts| Incarnation { epoch: 3, cursor: Seq(11), attempts, clean: true, alone_until: Seq(14) };
+        let mut passage = Passage::begin(&among(6));
+        assert_eq!(passage.read(4), 1);
+        assert_eq!(passage.next(&RULE), Next::GiveUp { attempts: 5 });
+        // when it is given up, then the next one is claimed with it;
+        assert_eq!(passage.buried(Seq(12)), Mark { to: Seq(12), attempts: 2 });
+        // and one that was never tried since is claimed before it is.
+        let mark = Mark { to: Seq(11), attempts: 2 };
+        assert_eq!(Passage::begin(&among(1)).next(&RULE), Next::Claim { mark, settled: false });
+    }
+
+    #[test]
     fn events_that_are_skipped_ride_along_or_are_stored_when_there_are_many() {
         let mut passage = begun(1, true);
         passage.read(4);
         passage.skip(Seq(11));
-        assert_eq!(passage.due(1), None);
+        assert_eq!(passage.due(), None);
         assert_eq!(passage.rest(), Some(Mark { to: Seq(11), attempts: 0 }));
         passage.skip(Seq(10 + SKIPPED_MAX));
-        assert!(passage.due(1).is_some());
+        assert!(passage.due().is_some());
     }
 }

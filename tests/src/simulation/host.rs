@@ -2,7 +2,8 @@
 
 use super::Bug;
 use super::disk::{Fresh, Kind, Memory};
-use super::world::{Harm, Letter, Reply, Unit, World};
+use super::world::{Harm, World};
+use super::writer::{Letter, Reply, Unit};
 use domain::{Envelope, EventId, Seq};
 use persistence::unit::Incarnation;
 use runtime::rules::attempts;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 pub(super) const RULE: attempts::Settings = attempts::Settings { attempts_max: 5, attempts_fatal_max: 3 };
 
 /// Events read at once.
-const CHUNK: usize = 4;
+pub(super) const CHUNK: usize = 4;
 /// Life of a process after which its end is no longer blamed on its start, in milliseconds.
 const SETTLED: u64 = 1_000;
 /// Time after which a timer is due, in milliseconds.
@@ -166,7 +167,7 @@ impl World {
                 memory.hear(envelope.id);
             }
         }
-        Ok(Place { epoch: incarnation.epoch, passage: Passage::begin(incarnation, CHUNK), memory, handled: 0 })
+        Ok(Place { epoch: incarnation.epoch, passage: Passage::begin(incarnation), memory, handled: 0 })
     }
 
     fn handle(
@@ -182,7 +183,7 @@ impl World {
         let place = host.place.as_mut().ok_or("a host handles before it began")?;
         let Some(envelope) = events.get(idx).cloned() else {
             let more = events.len() == limit;
-            host.step = match place.passage.due(events.len()) {
+            host.step = match place.passage.due() {
                 Some(mark) => {
                     if self.bug == Some(Bug::CheckpointAhead) {
                         self.checkpoint(agent, place);
@@ -217,7 +218,7 @@ impl World {
             }
             Next::Handle | Next::Claim { .. } => {}
         }
-        match self.harm(agent, envelope.id) {
+        match self.harm(agent, envelope.id)? {
             Harm::None => {
                 place.memory.hear(envelope.id);
                 let nth = place.memory.heard;
