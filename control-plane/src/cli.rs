@@ -160,7 +160,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a provider of cryptography was installed before");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = control_plane::node::executor()?;
     let ended = runtime.block_on(async {
         match command {
             Command::Serve => serve::run(config).await,

@@ -43,6 +43,19 @@ struct AuditSettings {
     verify_seconds: f64,
 }
 
+/// Threads beyond one for each core, so that agents which block theirs leave enough for everything else.
+const SPARE_THREADS: usize = 4;
+
+/// What a node's tasks run on.
+///
+/// # Errors
+///
+/// The system gives no threads.
+pub fn executor() -> io::Result<tokio::runtime::Runtime> {
+    let n_cores = std::thread::available_parallelism()?.get();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(n_cores + SPARE_THREADS).enable_all().build()
+}
+
 /// A running node.
 pub struct Node {
     app: App,

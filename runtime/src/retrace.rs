@@ -5,6 +5,8 @@ use crate::ctx::{Ctx, ReadingSource};
 use crate::host::heard;
 use domain::{EventId, Seq};
 use persistence::Log;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 
 /// Events read at once.
@@ -31,6 +33,19 @@ impl Retraced {
     pub fn is_the_same(&self) -> bool {
         self.missing.is_empty() && self.surplus.is_empty() && self.remembers != Some(false)
     }
+}
+
+/// Whether a checkpoint holds `state`; `None` when neither its bytes nor its JSON can tell.
+fn is_the_state<S: Serialize + DeserializeOwned>(checkpoint: &[u8], state: &S) -> anyhow::Result<Option<bool>> {
+    if postcard::to_stdvec(state)? == checkpoint {
+        return Ok(Some(true));
+    }
+    // A map without an order of its own has other bytes each time, and the same JSON.
+    let kept: S = postcard::from_bytes(checkpoint)?;
+    Ok(match (serde_json::to_value(&kept), serde_json::to_value(state)) {
+        (Ok(kept), Ok(retraced)) => Some(kept == retraced),
+        _ => None,
+    })
 }
 
 /// Handles all that `agent` handled once more, from the first event to its cursor, and compares.
@@ -65,11 +80,7 @@ pub(crate) async fn retrace<A: Agent>(agent: &A, log: &Log) -> anyhow::Result<Re
                 }
             }
             if let Some((_, bytes)) = checkpoint.as_ref().filter(|(seq, _)| *seq == envelope.seq) {
-                let kept: A::State = postcard::from_bytes(bytes)?;
-                remembers = match (serde_json::to_value(&kept), serde_json::to_value(&state)) {
-                    (Ok(kept), Ok(retraced)) => Some(kept == retraced),
-                    _ => None,
-                };
+                remembers = is_the_state(bytes, &state)?;
             }
         }
     }

@@ -221,6 +221,11 @@ impl Slot {
         self.door.load().as_ref().is_some_and(|host| host.cast(HostMessage::Finish).is_ok())
     }
 
+    /// Whether the incarnation that was started as `generation` is still the one that may work.
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::SeqCst) == generation
+    }
+
     /// The host begins with an event that may take `deadline`.
     pub(crate) fn busy(&self, deadline: Duration) {
         let due = self.started.elapsed() + deadline;

@@ -69,7 +69,7 @@ impl Actor for Supervisor {
         for child in children {
             watch.add(child, &myself).await;
         }
-        myself.send_after(watch.shared.settings.watchdog_interval(), || Message::Watch);
+        watchdog(myself, watch.shared.settings.watchdog_interval())?;
         Ok(watch)
     }
 
@@ -86,10 +86,7 @@ impl Actor for Supervisor {
                     watch.start(idx, &myself).await;
                 }
             }
-            Message::Watch => {
-                watch.look(&myself).await;
-                myself.send_after(watch.shared.settings.watchdog_interval(), || Message::Watch);
-            }
+            Message::Watch => watch.look(&myself).await,
             Message::Add(child) => watch.add(child, &myself).await,
             Message::End { name, death, reply } => {
                 let life = watch.named(&name).and_then(|kept| kept.life.as_ref());
@@ -126,6 +123,19 @@ impl Actor for Supervisor {
         }
         Ok(())
     }
+}
+
+/// Asks `supervisor` every `interval` to look for children that make no progress, until it has ended.
+///
+/// From a thread of its own: when an agent blocks the thread that waits for sockets and timers, no timer wakes anybody,
+/// and it takes a message from outside to make another thread wait for them.
+fn watchdog(supervisor: ActorRef<Message>, interval: Duration) -> std::io::Result<()> {
+    let watch = move || {
+        while supervisor.cast(Message::Watch).is_ok() {
+            std::thread::sleep(interval);
+        }
+    };
+    std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
 }
 
 fn answer<T: Send>(reply: RpcReplyPort<T>, value: T) {

@@ -5,8 +5,10 @@ use runtime::faults::{Fault, Faults};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tempfile::TempDir;
 use tests::node::TestNode;
+use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tree_shows_twelve_agents_and_what_holds_them_up() {
@@ -101,6 +103,35 @@ async fn a_lagging_node_refuses_readings_and_says_when_to_come_back() {
     on.store(false, Ordering::SeqCst);
     client.until_idle().await.unwrap();
     assert_eq!(client.post("/api/v1/data/ingest", &body).await.status, 200);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_request_behind_one_that_blocks_its_agent_is_taken_by_the_next_incarnation() {
+    let folder = TempDir::new().unwrap();
+    // Given an agent that blocks its thread at the first request,
+    let blocked = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&blocked);
+    let faults = Faults::planned(move |name, _| {
+        let strikes = name == "data_acquisition" && !first.swap(true, Ordering::SeqCst);
+        strikes.then_some(Fault::Block(Duration::from_secs(6)))
+    });
+    let change = |config: Config| config.with("supervision.handle_deadline_seconds", 0.5).unwrap();
+    let node = TestNode::start_harmed(folder.path(), None, change, faults).await;
+    let post = |value: f64| {
+        let client = node.client().clone();
+        async move { client.post("/api/v1/data/ingest", &json!({ "sensor_id": "s", "value": value })).await.status }
+    };
+    let mut struck = JoinSet::new();
+    struck.spawn(post(1.0));
+    while !blocked.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    // when another one comes behind it, then it is answered while the first one is still in the agent's hands,
+    assert_eq!(post(2.0).await, 200);
+    assert!(struck.try_join_next().is_none(), "the thread is blocked");
+    // and the first one is, once it lets go.
+    assert_eq!(struck.join_next().await.unwrap().unwrap(), 200);
     node.stop().await;
 }
 
