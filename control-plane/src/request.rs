@@ -186,6 +186,9 @@ impl Pace {
 /// A refused body of up to so many times what is allowed is read to its end and thrown away.
 const DISCARDED_SHARE: usize = 4;
 
+/// A body for which there is no room is read and thrown away up to this size; beyond it, the connection is closed.
+const PASSED_OVER_BYTES_MAX: usize = 65_536;
+
 /// Reads the body that `route` takes: within its limit, in time, and on the caller's credit.
 pub(crate) async fn read_body(
     app: &App,
@@ -212,7 +215,16 @@ pub(crate) async fn read_body(
         }
         return Err(too_large());
     }
-    let permit = app.admit(n_bytes)?;
+    let permit = match app.admit(n_bytes) {
+        Ok(permit) => permit,
+        Err(refused) => {
+            // It mostly came along with the head: to pass over it spares both sides a new connection.
+            if n_bytes <= PASSED_OVER_BYTES_MAX {
+                discard(body, app.body_pace.grace.min(app.body_pace.whole)).await;
+            }
+            return Err(refused);
+        }
+    };
     let began = Instant::now();
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
     futures_util::pin_mut!(body);
