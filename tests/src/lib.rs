@@ -9,3 +9,19 @@ pub mod simulation;
 pub mod sinks;
 pub mod slow;
 pub mod urgency;
+
+/// The twelve agents.
+pub const AGENTS: [&str; 12] = [
+    "data_acquisition",
+    "anomaly_detection",
+    "validation",
+    "prediction",
+    "human_decision",
+    "scheduling",
+    "notification",
+    "maintenance_log",
+    "learning",
+    "drift",
+    "retraining",
+    "reporting",
+];

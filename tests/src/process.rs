@@ -1,11 +1,11 @@
 //! A whole node in a process of its own, which can be killed.
 
 use crate::client::{Client, PATIENCE};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -129,6 +129,26 @@ impl Process {
         lines.iter().map(parse).collect()
     }
 
+    /// How it ended, if it did.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Asks it to stop, as a service manager does (`SIGTERM`).
+    ///
+    /// # Errors
+    ///
+    /// It cannot be asked.
+    pub fn ask_to_stop(self) -> anyhow::Result<Stopping> {
+        let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        ensure!(asked.success(), "the node cannot be told to stop");
+        Ok(Stopping { process: self, since: Instant::now() })
+    }
+
     /// Ends it as a power cut would, without a chance to finish.
     ///
     /// # Errors
@@ -138,6 +158,30 @@ impl Process {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+}
+
+/// A node that was asked to stop.
+#[derive(Debug)]
+pub struct Stopping {
+    process: Process,
+    since: Instant,
+}
+
+impl Stopping {
+    /// Waits for its end: how it ended, and how long that took.
+    ///
+    /// # Errors
+    ///
+    /// It did not end `within` that time.
+    pub fn wait(mut self, within: Duration) -> anyhow::Result<(ExitStatus, Duration)> {
+        loop {
+            if let Some(status) = self.process.ended()? {
+                return Ok((status, self.since.elapsed()));
+            }
+            ensure!(self.since.elapsed() < within, "the node did not stop within {within:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -1,12 +1,17 @@
 //! Proofs of the promises under fault: what the command `tests/promises` runs at length and the stories in short.
 
+pub mod clock;
 pub mod deaths;
 pub mod disk;
+pub mod faults;
 pub mod fuzz;
 pub mod kills;
 pub mod ledger;
+pub mod machine;
 pub mod overload;
 pub mod poison;
+pub mod power;
+pub mod stops;
 
 use rand::SeedableRng as _;
 use rand_pcg::Pcg64Mcg;

@@ -1,6 +1,7 @@
 //! `/api/v1/demo/golden-path`: seven stages, each done by its agent.
 
 use serde_json::Value;
+use tests::AGENTS;
 use tests::client::Client;
 use tests::node::TestNode;
 
@@ -100,20 +101,7 @@ async fn nobody_answers_and_the_demo_operator_does_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_any_one_agent_in_the_middle_does_not_change_the_outcome() {
     let node = TestNode::start().await;
-    for agent in [
-        "data_acquisition",
-        "anomaly_detection",
-        "validation",
-        "prediction",
-        "human_decision",
-        "scheduling",
-        "notification",
-        "maintenance_log",
-        "learning",
-        "drift",
-        "retraining",
-        "reporting",
-    ] {
+    for agent in AGENTS {
         let url = begin(node.client(), "").await;
         assert!(node.node().runtime().kill(agent).await, "{agent} can be killed");
         let status = finished(node.client(), &url).await;

@@ -9,6 +9,7 @@ mod canary;
 mod cases;
 mod contract;
 mod durability;
+mod folder;
 mod golden_path;
 mod ingest;
 mod logs;

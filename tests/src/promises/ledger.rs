@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Readings in a batch.
 const BATCH: u64 = 10;
 /// The sensor that the ledger is kept of.
-const SENSOR: &str = "ledger";
+pub(super) const SENSOR: &str = "ledger";
 
 #[derive(Debug, Default)]
 struct Books {
     sent: BTreeSet<u64>,
     acknowledged: BTreeSet<u64>,
+    /// The acknowledged ones, in that order.
+    in_order: Vec<u64>,
 }
 
 /// The books of all senders. Clones are the same books.
@@ -60,6 +62,16 @@ impl Ledger {
         self.books().acknowledged.len()
     }
 
+    /// The batches that were acknowledged after the first `skipped`.
+    pub(super) fn acknowledged_since(&self, skipped: usize) -> Vec<u64> {
+        self.books().in_order.get(skipped..).unwrap_or_default().to_vec()
+    }
+
+    /// The numbers of a batch's readings. They swing, so that some of them are anomalies.
+    pub(super) fn readings(batch: u64) -> impl Iterator<Item = u64> {
+        batch * BATCH..(batch + 1) * BATCH
+    }
+
     /// Sends batches until told to stop.
     pub async fn send(self, client: Client, stop: Arc<AtomicBool>) {
         while !stop.load(Ordering::SeqCst) {
@@ -67,7 +79,9 @@ impl Ledger {
             self.books().sent.insert(batch);
             while !stop.load(Ordering::SeqCst) {
                 if post(&client, batch).await {
-                    self.books().acknowledged.insert(batch);
+                    let mut books = self.books();
+                    books.acknowledged.insert(batch);
+                    books.in_order.push(batch);
                     break;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -122,7 +136,7 @@ impl Ledger {
         }
         let letters = client.get("/api/v1/dead-letters?limit=1000").await.ok();
         let numbers =
-            |batches: &BTreeSet<u64>| -> Vec<u64> { batches.iter().flat_map(|batch| readings(*batch)).collect() };
+            |batches: &BTreeSet<u64>| -> Vec<u64> { batches.iter().flat_map(|batch| Self::readings(*batch)).collect() };
         Ok(Verdict {
             sent: sent.len(),
             acknowledged: acknowledged.len(),
@@ -134,13 +148,9 @@ impl Ledger {
     }
 }
 
-/// The numbers of a batch's readings. They swing, so that some of them are anomalies.
-fn readings(batch: u64) -> impl Iterator<Item = u64> {
-    batch * BATCH..(batch + 1) * BATCH
-}
-
 async fn post(client: &Client, batch: u64) -> bool {
-    let readings: Vec<Value> = readings(batch).map(|number| json!({ "sensor_id": SENSOR, "value": number })).collect();
+    let readings: Vec<Value> =
+        Ledger::readings(batch).map(|number| json!({ "sensor_id": SENSOR, "value": number })).collect();
     let request = client
         .request(reqwest::Method::POST, "/api/v1/data/ingest/batch")
         .header("Idempotency-Key", format!("batch-{batch}"))
