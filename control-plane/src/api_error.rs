@@ -37,8 +37,12 @@ pub(crate) enum ApiError {
         /// Largest body, in bytes.
         bytes_max: usize,
     },
+    /// The body is packed, and nobody unpacks it here.
+    EncodedBody,
     /// Something in the request does not make sense. Made by [`crate::request::Fields`], or with its words.
     Invalid(String),
+    /// The form of the request is right, but nothing can be made of what it names. Made with what and why.
+    Unusable(String),
     /// No item of a batch makes sense.
     InvalidItems {
         /// In words.
@@ -88,6 +92,8 @@ impl ApiError {
             Self::Conflict(_) | Self::UnderWay => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::EncodedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unusable(_) => StatusCode::BAD_REQUEST,
             Self::Invalid(_) | Self::InvalidItems { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -106,6 +112,7 @@ impl ApiError {
             }
             Self::Unavailable { retry_after_seconds, .. } => vec![("retry-after", retry_after_seconds.to_string())],
             Self::UnderWay => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
+            Self::EncodedBody => vec![("accept-encoding", "identity".to_owned())],
             _ => Vec::new(),
         }
     }
@@ -132,10 +139,12 @@ impl ApiError {
             | Self::Timeout(detail)
             | Self::Conflict(detail)
             | Self::Invalid(detail)
+            | Self::Unusable(detail)
             | Self::InvalidItems { detail, .. }
             | Self::Unavailable { detail, .. }
             | Self::GatewayTimeout(detail) => detail,
             Self::PreconditionFailed => "It has changed since: If-Match names another state".to_owned(),
+            Self::EncodedBody => "The request body should not be encoded: leave Content-Encoding away".to_owned(),
             Self::UnderWay => "A request with the same Idempotency-Key is under way; try again".to_owned(),
             Self::MethodNotAllowed { .. } => "Method Not Allowed".to_owned(),
             Self::TooMany(standing) => rate::told(&standing),

@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document, made of the table of routes and of the types that handlers answer with.
 
-use crate::routes::{Answer, Body, Kind, MEMBERS_OF_A_READING, Param, Presence, ROUTES, Route, Scope};
+use crate::routes::{Answer, Body, Kind, Param, Presence, ROUTES, Route, Scope};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -173,27 +173,15 @@ fn headers_out() -> Value {
 }
 
 fn request_body(route: &Route) -> Option<Value> {
-    match route.body {
-        Body::None => None,
-        Body::Item if route.members.is_empty() => None,
-        Body::Item => {
-            let required = route.members.iter().any(|member| member.presence == Presence::Required);
-            Some(json!({ "required": required, "content": { JSON: { "schema": object(route.members) } } }))
-        }
-        Body::Batch => {
-            let readings = json!({ "type": "array", "minItems": 1, "items": object(MEMBERS_OF_A_READING) });
-            let wrapped = json!({
-                "type": "object", "required": ["readings"], "properties": { "readings": readings },
-            });
-            Some(json!({
-                "required": true,
-                "content": {
-                    JSON: { "schema": { "anyOf": [readings, wrapped] } },
-                    "application/x-ndjson": { "schema": { "type": "string", "description": "A reading a line" } },
-                },
-            }))
-        }
+    if !route.forms.is_empty() {
+        let forms = route.forms.iter().map(|(media, form)| ((*media).to_owned(), json!({ "schema": kind(form) })));
+        return Some(json!({ "required": true, "content": forms.collect::<Map<_, _>>() }));
     }
+    if route.body == Body::None || route.members.is_empty() {
+        return None;
+    }
+    let required = route.members.iter().any(|member| member.presence == Presence::Required);
+    Some(json!({ "required": required, "content": { JSON: { "schema": object(route.members) } } }))
 }
 
 fn object(members: &[Param]) -> Value {
@@ -242,6 +230,7 @@ fn kind(kind: &Kind) -> Value {
         Kind::OneOf(names) => json!({ "type": "string", "enum": names }),
         Kind::List(item) => json!({ "type": "array", "items": self::kind(item) }),
         Kind::Object(members) => object(members),
+        Kind::AnyOf(kinds) => json!({ "anyOf": kinds.iter().map(self::kind).collect::<Vec<_>>() }),
         Kind::Map(of) => json!({ "type": "object", "additionalProperties": self::kind(of) }),
         Kind::Any => json!({}),
     }
@@ -276,7 +265,13 @@ fn responses(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         responses.insert("304".to_owned(), json!({ "description": reason(304) }));
     }
     for status in route.error_statuses() {
-        responses.insert(status.to_string(), error(status));
+        let mut error = error(status);
+        // An answer of another form with the same status.
+        if let Some(told) = responses.get(&status.to_string()) {
+            let schema = &mut error["content"][JSON]["schema"];
+            *schema = json!({ "anyOf": [told["content"][JSON]["schema"], *schema] });
+        }
+        responses.insert(status.to_string(), error);
     }
     Value::Object(responses)
 }

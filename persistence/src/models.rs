@@ -237,7 +237,7 @@ pub async fn artefact(history: &History, sha256: &str) -> Result<Option<Vec<u8>>
 }
 
 /// What a model said of one row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Predicted {
     /// The request.
     pub request: String,

@@ -1,6 +1,7 @@
 //! The contract: each route of the table answers as its entry says, when all is well and when it is not.
 
 mod errors;
+mod ml;
 mod replies;
 
 use jsonschema::Validator;

@@ -113,7 +113,7 @@ async fn the_registry_lists_forecasts_and_judges() {
     let listed = client.get("/api/v1/ml/models").await.ok();
     assert!(17 <= listed["count"].as_u64().unwrap(), "{listed}");
     assert_eq!(client.get("/api/v1/ml/models/list").await.ok()["count"], listed["count"]);
-    let suited = client.get("/api/v1/ml/recommendations?sensor_type=SensorType.VIBRATION").await.ok();
+    let suited = client.get("/api/v1/ml/models/recommendations?sensor_type=SensorType.VIBRATION").await.ok();
     assert_eq!(
         (&suited["sensor_type"], &suited["models"][0]),
         (&json!("vibration"), &json!("vibration_anomaly_isolationforest"))

@@ -24,7 +24,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 /// What a reading is told with.
-pub(crate) const MEMBERS_OF_A_READING: &[Param] = &[
+const MEMBERS_OF_A_READING: &[Param] = &[
     Param::required("sensor_id", Kind::Text, "Who measured"),
     Param::required("value", Kind::Number(None, None), "What, in the sensor's unit"),
     Param::optional("timestamp", Kind::Time, "When; now if absent"),
@@ -57,6 +57,14 @@ pub(crate) const MEMBERS: &[Param] = &[
     Param::optional("pressure", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.pressure`"),
     Param::optional("vibration", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.vibration`"),
     Param::optional("humidity", Kind::Number(None, None), "In place of `value`: a reading of `<sensor_id>.humidity`"),
+];
+
+const READINGS: Kind = Kind::List(&Kind::Object(MEMBERS_OF_A_READING));
+
+/// The forms of a batch.
+pub(crate) const FORMS: &[(&str, Kind)] = &[
+    ("application/json", Kind::AnyOf(&[READINGS, Kind::Object(&[Param::required("readings", READINGS, "The batch")])])),
+    ("application/x-ndjson", Kind::Text),
 ];
 
 /// The kinds of sensors, as they are told.

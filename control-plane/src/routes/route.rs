@@ -106,6 +106,8 @@ pub enum Kind {
     Object(&'static [Param]),
     /// An object of any members, all of this kind.
     Map(&'static Kind),
+    /// One of these.
+    AnyOf(&'static [Kind]),
     /// Anything.
     Any,
 }
@@ -195,6 +197,8 @@ pub struct Route {
     pub query: &'static [Param],
     /// The members of the JSON object that it reads.
     pub members: &'static [Param],
+    /// What it reads in place of a JSON object with these members, by media type.
+    pub forms: &'static [(&'static str, Kind)],
     /// What it answers when all is well.
     pub answer: Answer,
     /// Answers of another form than [`answer`](Self::answer) and than errors have.
@@ -218,6 +222,12 @@ impl Route {
         Self { members, ..self }
     }
 
+    /// The same, which reads a body of one of these forms.
+    #[must_use]
+    pub const fn forms(self, forms: &'static [(&'static str, Kind)]) -> Self {
+        Self { forms, ..self }
+    }
+
     /// The same, which may also answer these errors.
     #[must_use]
     pub const fn errors(self, errors: &'static [u16]) -> Self {
@@ -236,6 +246,11 @@ impl Route {
         Self { keeps_key: true, ..self }
     }
 
+    /// Whether JSON is what it makes of a body, of one item or of many.
+    pub fn reads_json(&self) -> bool {
+        self.forms.is_empty() || self.forms.iter().any(|(media, _)| media.ends_with("json"))
+    }
+
     /// Whether it is about one thing, which has a tag.
     pub fn is_tagged(&self) -> bool {
         self.method == "GET" && self.pattern.contains('{') && self.answer.media == "application/json"
@@ -248,7 +263,7 @@ impl Route {
             statuses.push(403);
         }
         if self.body != Body::None {
-            statuses.extend([408, 413]);
+            statuses.extend([408, 413, 415]);
         }
         if self.method == "POST" {
             statuses.push(409);
@@ -257,8 +272,6 @@ impl Route {
             statuses.push(422);
         }
         statuses.extend(self.errors);
-        let told_otherwise = |status: &u16| self.others.iter().any(|other| other.status == *status);
-        statuses.retain(|status| !told_otherwise(status));
         statuses.sort_unstable();
         statuses.dedup();
         statuses
@@ -282,6 +295,7 @@ pub(super) const fn get(
         body: Body::None,
         query: &[],
         members: &[],
+        forms: &[],
         answer,
         others: &[],
         keeps_key: false,

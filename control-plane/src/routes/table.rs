@@ -13,7 +13,6 @@ use persistence::work_orders::WorkOrder;
 use persistence::{cases::Case, dead_letters::DeadLetter, notifications::Notification};
 use runtime::Outlook;
 use runtime::metrics::Form;
-use serde_json::Value;
 
 const DATA_READ: Scope = Scope::Needs("data:read");
 const AGENTS_READ: Scope = Scope::Needs("agents:read");
@@ -29,7 +28,8 @@ const AFTER: Param = Param::optional("after", Kind::Text, "The cursor of the `Li
 /// Every route there is.
 pub const ROUTES: &[Route] = &[
     get("/", Scope::Public, Class::Probe, "Say hello", json::<root::Hello>()),
-    get("/health", Scope::Public, Class::Probe, "Tell whether database and Redis answer", json::<health::Health>()),
+    get("/health", Scope::Public, Class::Probe, "Tell whether database and Redis answer", json::<health::Health>())
+        .others(&[json::<health::Unhealthy>().status(503)]),
     get("/health/db", Scope::AnyKey, Class::Probe, "Tell whether the database answers", json::<health::Database>()),
     get("/health/redis", Scope::AnyKey, Class::Probe, "Tell how Redis is", json::<health::Redis>()),
     get(
@@ -73,6 +73,7 @@ pub const ROUTES: &[Route] = &[
         json::<ingest::Batch>(),
     )
     .query(&[Param::optional("correlation_id", Kind::Uuid, "Names the request; one is made up when there is none")])
+    .forms(ingest::FORMS)
     .keeps_key(),
     get("/api/v1/sensors/readings", DATA_READ, Class::Read, "List readings, newest first", list::<sensors::Reading>())
         .query(&[
@@ -267,7 +268,8 @@ pub const ROUTES: &[Route] = &[
         "Take over a plant file (TOML): site, assets, sensors with units and limits, technicians with shifts",
         json::<Report>(),
     )
-    .query(&[Param::or("dry_run", Kind::Flag, "false", "Only say what would be done")]),
+    .query(&[Param::or("dry_run", Kind::Flag, "false", "Only say what would be done")])
+    .forms(&[("application/toml", Kind::Text)]),
     get("/api/v1/work-orders", MAINTENANCE_READ, Class::Read, "List work orders, newest first", list::<WorkOrder>())
         .query(&[
             LIMIT,
@@ -419,7 +421,7 @@ pub const ROUTES: &[Route] = &[
         "Give the event to its agent once more",
         json::<DeadLetter>(),
     )
-    .errors(&[404]),
+    .errors(&[404, 412]),
     post(
         "/api/v1/dead-letters/{id}/discard",
         "agents:control",
@@ -428,7 +430,7 @@ pub const ROUTES: &[Route] = &[
         "Decide that the event need not be handled",
         json::<DeadLetter>(),
     )
-    .errors(&[404]),
+    .errors(&[404, 412]),
     post(
         "/api/v1/dead-letters/replay",
         "agents:control",
@@ -447,28 +449,45 @@ pub const ROUTES: &[Route] = &[
         json::<dead_letters::Settled>(),
     )
     .members(dead_letters::MEMBERS),
-    get("/api/v1/ml/models", ML, Class::Read, "List models by name", json::<Value>()).query(&[MODELS_LIMIT]),
-    get("/api/v1/ml/models/list", ML, Class::Read, "List models by name", json::<Value>()).query(&[MODELS_LIMIT]),
+    get("/api/v1/ml/models", ML, Class::Read, "List models by name", json::<ml::Models>()).query(&[MODELS_LIMIT]),
+    get("/api/v1/ml/models/list", ML, Class::Read, "List models by name", json::<ml::Models>()).query(&[MODELS_LIMIT]),
+    get(
+        "/api/v1/ml/models/recommendations",
+        ML,
+        Class::Read,
+        "List models that suit a kind of sensor",
+        json::<ml::Recommended>(),
+    )
+    .query(&[
+        Param::required("sensor_type", Kind::Text, "The kind of sensor"),
+        Param::or("include_general", Kind::Flag, "false", "Whether general models are listed too"),
+    ]),
     get(
         "/api/v1/ml/models/{name}/versions",
         ML,
         Class::Read,
         "List versions of a model, newest first",
-        json::<Value>(),
+        json::<ml::Versions>(),
     )
     .errors(&[404]),
-    get("/api/v1/ml/models/{name}/latest", ML, Class::Read, "Tell which version answers now", json::<Value>())
+    get("/api/v1/ml/models/{name}/latest", ML, Class::Read, "Tell which version answers now", json::<ml::Latest>())
         .errors(&[404]),
-    get("/api/v1/ml/models/{name}/live", ML, Class::Read, "Tell which version answered at a moment", json::<Value>())
-        .query(&[Param::optional("at", Kind::Time, "The moment; now when absent")])
-        .errors(&[404]),
+    get(
+        "/api/v1/ml/models/{name}/live",
+        ML,
+        Class::Read,
+        "Tell which version answered at a moment",
+        json::<ml::Live>(),
+    )
+    .query(&[Param::optional("at", Kind::Time, "The moment; now when absent")])
+    .errors(&[404]),
     post(
         "/api/v1/ml/models/{name}/promote",
         "agents:control",
         Class::Control,
         Body::Item,
         "Have a version answer from now on",
-        json::<Value>(),
+        json::<ml::Enthroned>(),
     )
     .members(ml::PROMOTE_MEMBERS)
     .errors(&[404]),
@@ -478,7 +497,7 @@ pub const ROUTES: &[Route] = &[
         Class::Control,
         Body::Item,
         "Have the version before answer again",
-        json::<Value>(),
+        json::<ml::Enthroned>(),
     )
     .members(ml::ROLLBACK_MEMBERS)
     .errors(&[404]),
@@ -488,18 +507,20 @@ pub const ROUTES: &[Route] = &[
         Class::Control,
         Body::None,
         "Train a further version from simulated rows",
-        json::<Value>(),
+        json::<ml::Trained>(),
     )
     .errors(&[404]),
-    get("/api/v1/ml/recommendations", ML, Class::Read, "List models that suit a kind of sensor", json::<Value>())
-        .query(&[
-            Param::required("sensor_type", Kind::Text, "The kind of sensor"),
-            Param::or("include_general", Kind::Flag, "false", "Whether general models are listed too"),
-        ]),
-    get("/api/v1/ml/health", ML, Class::Read, "Tell whether a model can be loaded", json::<Value>()),
-    post("/api/v1/ml/predict", "ml:predict", Class::Predict, Body::Item, "Ask a model about one row", json::<Value>())
-        .members(ml::PREDICT_MEMBERS)
-        .errors(&[404]),
+    get("/api/v1/ml/health", ML, Class::Read, "Tell whether a model can be loaded", json::<ml::Health>()),
+    post(
+        "/api/v1/ml/predict",
+        "ml:predict",
+        Class::Predict,
+        Body::Item,
+        "Ask a model about one row",
+        json::<ml::Prediction>(),
+    )
+    .members(ml::PREDICT_MEMBERS)
+    .errors(&[404]),
     post(
         "/api/v1/ml/predict/batch",
         "ml:predict",
@@ -513,20 +534,27 @@ pub const ROUTES: &[Route] = &[
         Param::or("model_version", Kind::Text, "\"auto\"", "Its version"),
         Param::or("explain", Kind::Flag, "false", "Whether to tell what each feature added"),
     ])
+    .forms(&[("application/x-ndjson", Kind::Text)])
     .errors(&[404]),
-    get("/api/v1/ml/predictions/{id}", ML, Class::Read, "Tell what was said in answer to a request", json::<Value>())
-        .errors(&[404]),
+    get(
+        "/api/v1/ml/predictions/{id}",
+        ML,
+        Class::Read,
+        "Tell what was said in answer to a request",
+        json::<ml::Kept>(),
+    )
+    .errors(&[404]),
     post(
         "/api/v1/ml/explanations",
         "ml:predict",
         Class::Predict,
         Body::Batch,
         "Have many rows explained in the background",
-        json::<Value>().status(202),
+        json::<ml::Begun>().status(202),
     )
     .members(ml::EXPLAIN_MEMBERS)
     .errors(&[404]),
-    get("/api/v1/ml/explanations/{id}", ML, Class::Read, "Tell how far an explanation is", json::<Value>())
+    get("/api/v1/ml/explanations/{id}", ML, Class::Read, "Tell how far an explanation is", json::<ml::Progress>())
         .errors(&[404]),
     post(
         "/api/v1/ml/forecast",
@@ -534,17 +562,17 @@ pub const ROUTES: &[Route] = &[
         Class::Predict,
         Body::Item,
         "Foretell a sensor's values",
-        json::<Value>(),
+        json::<ml::Forecast>(),
     )
     .members(ml::FORECAST_MEMBERS)
-    .errors(&[404]),
+    .errors(&[400, 404]),
     post(
         "/api/v1/ml/detect_anomaly",
         "ml:anomaly",
         Class::Anomaly,
         Body::Batch,
         "Judge readings by a model",
-        json::<Value>(),
+        json::<ml::Anomalies>(),
     )
     .members(ml::DETECT_MEMBERS)
     .errors(&[404]),
@@ -554,7 +582,7 @@ pub const ROUTES: &[Route] = &[
         Class::Drift,
         Body::Item,
         "Compare a sensor's newest readings with those before",
-        json::<Value>(),
+        json::<ml::Drift>(),
     )
     .members(ml::CHECK_MEMBERS),
     get(
@@ -654,7 +682,7 @@ pub const ROUTES: &[Route] = &[
 
 /// What a person does with a thing that there is.
 const fn act(pattern: &'static str, summary: &'static str, answer: Answer) -> Route {
-    post(pattern, "tasks:update", Class::Write, Body::Item, summary, answer).errors(&[404])
+    post(pattern, "tasks:update", Class::Write, Body::Item, summary, answer).errors(&[404, 412])
 }
 
 const fn step(pattern: &'static str, summary: &'static str) -> Route {

@@ -25,23 +25,26 @@ fn garbage(kind: &Kind) -> Option<Value> {
         Kind::Number(..) | Kind::Int(..) | Kind::Flag | Kind::Day | Kind::Uuid | Kind::OneOf(_) | Kind::Time => {
             Some(json!("garbage"))
         }
-        Kind::List(_) | Kind::Object(_) | Kind::Map(_) => Some(json!("garbage")),
+        Kind::List(_) | Kind::Object(_) | Kind::Map(_) | Kind::AnyOf(_) => Some(json!("garbage")),
     }
 }
 
 /// A body that a route would take, as far as its form goes.
 fn body(members: &[Param]) -> Map<String, Value> {
-    let value = |kind: &Kind| match kind {
-        Kind::Number(..) | Kind::Int(..) => json!(1),
-        Kind::Flag => json!(true),
-        Kind::Time => json!("2026-01-01T00:00:00Z"),
-        Kind::Day => json!("2026-01-01"),
-        Kind::Uuid => json!(uuid::Uuid::nil()),
-        Kind::OneOf(names) => json!(names[0]),
-        Kind::List(_) => json!([]),
-        Kind::Object(_) | Kind::Map(_) => json!({}),
-        Kind::Text | Kind::Any => json!("text"),
-    };
+    fn value(kind: &Kind) -> Value {
+        match kind {
+            Kind::Number(..) | Kind::Int(..) => json!(1),
+            Kind::Flag => json!(true),
+            Kind::Time => json!("2026-01-01T00:00:00Z"),
+            Kind::Day => json!("2026-01-01"),
+            Kind::Uuid => json!(uuid::Uuid::nil()),
+            Kind::OneOf(names) => json!(names[0]),
+            Kind::List(_) => json!([]),
+            Kind::Object(_) | Kind::Map(_) => json!({}),
+            Kind::Text | Kind::Any => json!("text"),
+            Kind::AnyOf(kinds) => value(&kinds[0]),
+        }
+    }
     let required = members.iter().filter(|member| member.presence == Presence::Required);
     required.map(|member| (member.name.to_owned(), value(&member.kind))).collect()
 }

@@ -12,7 +12,9 @@ use agents::models::outlook::{self, Judged};
 use domain::{SensorId, Timestamp};
 use jiff::SignedDuration;
 use persistence::readings;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
@@ -52,6 +54,76 @@ pub(crate) const CHECK_MEMBERS: &[Param] = &[
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([mount(app, DETECT, detect), mount(app, CHECK, check)])
+}
+
+/// Readings that are unlike those before them.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Anomalies {
+    anomalies_detected: Vec<Alert>,
+    total_readings_analyzed: usize,
+    /// Readings that had enough others before them to be judged.
+    readings_with_enough_history: usize,
+    anomaly_count: usize,
+    model_info: Detector,
+    analysis_timestamp: String,
+    request_id: Uuid,
+}
+
+/// Which model judged, and how sharply.
+#[derive(Serialize, JsonSchema)]
+struct Detector {
+    model_name: String,
+    model_version: String,
+    /// With three decimals.
+    sensitivity: String,
+    loaded_from: &'static str,
+    sha256: Option<String>,
+}
+
+/// One of them.
+#[derive(Serialize, JsonSchema)]
+struct Alert {
+    id: Uuid,
+    sensor_id: SensorId,
+    anomaly_type: &'static str,
+    /// 1 to 5.
+    severity: u8,
+    /// 0 to 1.
+    confidence: f64,
+    description: String,
+    evidence: Evidence,
+    recommended_actions: [&'static str; 3],
+    created_at: String,
+    reading_timestamp: String,
+    status: &'static str,
+}
+
+/// What speaks for it.
+#[derive(Serialize, JsonSchema)]
+struct Evidence {
+    sensor_value: f64,
+    sensor_unit: Option<String>,
+    sensor_type: String,
+    quality_score: f64,
+    score: f64,
+    feature_vector: BTreeMap<String, f64>,
+}
+
+/// Whether a sensor's newest readings come from another distribution than those before.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Drift {
+    sensor_id: SensorId,
+    recent_count: usize,
+    baseline_count: usize,
+    window_minutes: i64,
+    ks_statistic: Option<f64>,
+    p_value: Option<f64>,
+    p_value_threshold: f64,
+    drift_detected: bool,
+    insufficient_data: bool,
+    request_id: Uuid,
+    evaluated_at: String,
+    notes: Option<String>,
 }
 
 struct Given {
@@ -121,28 +193,26 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
             }
         }
     }
-    Reply::json(&json!({
-        "anomalies_detected": alerts,
-        "total_readings_analyzed": n_readings,
-        "readings_with_enough_history": n_judged,
-        "anomaly_count": alerts.len(),
-        "model_info": {
-            "model_name": version.model.name,
-            "model_version": version.model.version.to_string(),
-            "sensitivity": format!("{sensitivity:.3}"),
-            "loaded_from": EMBEDDED,
-            "sha256": version.model.sha256,
+    Reply::json(&Anomalies {
+        anomaly_count: alerts.len(),
+        anomalies_detected: alerts,
+        total_readings_analyzed: n_readings,
+        readings_with_enough_history: n_judged,
+        model_info: Detector {
+            model_name: version.model.name,
+            model_version: version.model.version.to_string(),
+            sensitivity: format!("{sensitivity:.3}"),
+            loaded_from: EMBEDDED,
+            sha256: version.model.sha256,
         },
-        "analysis_timestamp": offset(now),
-        "request_id": Uuid::now_v7(),
-    }))
+        analysis_timestamp: offset(now),
+        request_id: Uuid::now_v7(),
+    })
 }
 
-fn alert(reading: &Given, judged: Judged, score_min: f64, now: Timestamp) -> Value {
+fn alert(reading: &Given, judged: Judged, score_min: f64, now: Timestamp) -> Alert {
     let Judged { score, by_model, features } = judged;
     let excess = (score / score_min).max(1.0);
-    let confidence = 1.0 - 0.5 / excess;
-    let features: Map<String, Value> = features.into_iter().map(|(name, value)| (name, json!(value))).collect();
     let severity = match excess {
         excess if 1.5 <= excess => 5,
         excess if 1.3 <= excess => 4,
@@ -150,26 +220,31 @@ fn alert(reading: &Given, judged: Judged, score_min: f64, now: Timestamp) -> Val
         excess if 1.05 <= excess => 2,
         _ => 1,
     };
-    json!({
-        "id": Uuid::now_v7(),
-        "sensor_id": reading.sensor,
-        "anomaly_type": if by_model { "isolation_forest_anomaly" } else { "statistical_threshold_violation" },
-        "severity": severity,
-        "confidence": confidence,
-        "description": format!("{} is unlike the values before it: score {score:.2}, threshold {score_min:.2}", reading.value),
-        "evidence": {
-            "sensor_value": reading.value,
-            "sensor_unit": reading.unit,
-            "sensor_type": reading.sensor_type,
-            "quality_score": reading.quality,
-            "score": score,
-            "feature_vector": features,
+    let value = reading.value;
+    Alert {
+        id: Uuid::now_v7(),
+        sensor_id: reading.sensor.clone(),
+        anomaly_type: if by_model { "isolation_forest_anomaly" } else { "statistical_threshold_violation" },
+        severity,
+        confidence: 1.0 - 0.5 / excess,
+        description: format!("{value} is unlike the values before it: score {score:.2}, threshold {score_min:.2}"),
+        evidence: Evidence {
+            sensor_value: value,
+            sensor_unit: reading.unit.clone(),
+            sensor_type: reading.sensor_type.clone(),
+            quality_score: reading.quality,
+            score,
+            feature_vector: features.into_iter().collect(),
         },
-        "recommended_actions": ["Look at the sensor's recent readings", "Compare with neighbouring sensors", "Inspect the machine if it lasts"],
-        "created_at": offset(now),
-        "reading_timestamp": offset(reading.taken_at),
-        "status": "open",
-    })
+        recommended_actions: [
+            "Look at the sensor's recent readings",
+            "Compare with neighbouring sensors",
+            "Inspect the machine if it lasts",
+        ],
+        created_at: offset(now),
+        reading_timestamp: offset(reading.taken_at),
+        status: "open",
+    }
 }
 
 /// Compares the newest readings with those of the window before. It changes nothing.
@@ -197,20 +272,20 @@ async fn check(app: App, call: Call) -> Result<Reply, ApiError> {
     };
     let notes =
         (!enough).then(|| format!("Not enough readings: baseline={n_baseline}, recent={n_recent}, required={samples}"));
-    Reply::json(&json!({
-        "sensor_id": sensor,
-        "recent_count": n_recent,
-        "baseline_count": n_baseline,
-        "window_minutes": window,
-        "ks_statistic": found.map(|found| found.0),
-        "p_value": found.map(|found| found.1),
-        "p_value_threshold": threshold,
-        "drift_detected": found.is_some_and(|(_, p_value)| p_value < threshold),
-        "insufficient_data": !enough,
-        "request_id": Uuid::now_v7(),
-        "evaluated_at": naive(now),
-        "notes": notes,
-    }))
+    Reply::json(&Drift {
+        sensor_id: sensor,
+        recent_count: n_recent,
+        baseline_count: n_baseline,
+        window_minutes: window,
+        ks_statistic: found.map(|found| found.0),
+        p_value: found.map(|found| found.1),
+        p_value_threshold: threshold,
+        drift_detected: found.is_some_and(|(_, p_value)| p_value < threshold),
+        insufficient_data: !enough,
+        request_id: Uuid::now_v7(),
+        evaluated_at: naive(now),
+        notes,
+    })
 }
 
 /// The newest values measured from `from` to `to`.

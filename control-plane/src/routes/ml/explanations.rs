@@ -5,7 +5,7 @@
 use super::super::route::{Kind, Param};
 use super::super::{Route, either, entry, mount};
 use super::predict::{explained, said};
-use super::{info, resolved};
+use super::{Info, info, resolved};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
@@ -13,8 +13,9 @@ use crate::reply::Reply;
 use crate::request::{Call, lax};
 use domain::Timestamp;
 use jiff::SignedDuration;
-use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
@@ -42,9 +43,42 @@ pub(crate) const MEMBERS: &[Param] = &[
 struct Job {
     begun_at: Timestamp,
     n_rows: usize,
-    done: Vec<Value>,
+    done: Vec<Explained>,
     failure: Option<String>,
-    info: Value,
+    info: Info,
+}
+
+/// What was said of one row, and why.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Explained {
+    prediction: f64,
+    probability: Option<f64>,
+    base_value: Option<f64>,
+    shap_values: BTreeMap<String, f64>,
+}
+
+/// A job that was begun.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Begun {
+    job_id: Uuid,
+    status: &'static str,
+    rows: usize,
+    /// Where to ask how far it is.
+    poll: String,
+}
+
+/// How far a job is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Progress {
+    job_id: Uuid,
+    status: &'static str,
+    rows: usize,
+    rows_done: usize,
+    begun_at: String,
+    model_info: Info,
+    error: Option<String>,
+    /// For each row, in order, once all are done.
+    explanations: Option<Vec<Explained>>,
 }
 
 /// The jobs of one node.
@@ -98,16 +132,18 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
                 return;
             }
             let (version, chunk) = (version.clone(), chunk.to_vec());
-            let work = move || -> Vec<Value> {
+            let work = move || -> Vec<Explained> {
                 chunk
                     .iter()
                     .map(|seen| {
                         let answer = version.loaded.artefact.answer(seen);
                         let (base, values) = explained(&version, seen).unzip();
-                        json!({
-                            "prediction": answer.prediction, "probability": answer.probability,
-                            "base_value": base, "shap_values": values.unwrap_or_else(Map::new),
-                        })
+                        Explained {
+                            prediction: answer.prediction,
+                            probability: answer.probability,
+                            base_value: base,
+                            shap_values: values.unwrap_or_default(),
+                        }
                     })
                     .collect()
             };
@@ -121,7 +157,8 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
             });
         }
     });
-    let told = json!({ "job_id": id, "status": "running", "rows": rows.len(), "poll": format!("/api/v1/ml/explanations/{id}") });
+    let poll = format!("/api/v1/ml/explanations/{id}");
+    let told = Begun { job_id: id, status: "running", rows: rows.len(), poll };
     Ok(Reply::json(&told)?.status(StatusCode::ACCEPTED))
 }
 
@@ -137,11 +174,16 @@ async fn poll(app: App, call: Call) -> Result<Reply, ApiError> {
                 (None, true) => "complete",
                 (None, false) => "running",
             };
-            json!({
-                "job_id": id, "status": status, "rows": job.n_rows, "rows_done": job.done.len(),
-                "begun_at": offset(job.begun_at), "model_info": job.info, "error": job.failure,
-                "explanations": if complete { json!(job.done) } else { Value::Null },
-            })
+            Progress {
+                job_id: id,
+                status,
+                rows: job.n_rows,
+                rows_done: job.done.len(),
+                begun_at: offset(job.begun_at),
+                model_info: job.info.clone(),
+                error: job.failure.clone(),
+                explanations: complete.then(|| job.done.clone()),
+            }
         })
     });
     Reply::json(&told.ok_or_else(unknown)?)

@@ -2,7 +2,7 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Route, entry, mount};
-use super::{info, resolved, seconds};
+use super::{Info, info, resolved, seconds};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::naive;
@@ -12,7 +12,8 @@ use agents::models::outlook;
 use domain::SensorId;
 use jiff::SignedDuration;
 use persistence::readings;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -27,6 +28,52 @@ pub(crate) const MEMBERS: &[Param] = &[
     Param::or("horizon_steps", Kind::Int(Some(1), Some(288)), "12", "Values to foretell"),
     Param::optional("cadence_minutes", Kind::Int(None, None), "Minutes between two values; inferred when absent"),
 ];
+
+/// A sensor's next values.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Forecast {
+    sensor_id: SensorId,
+    model_name: String,
+    model_version: String,
+    model_info: Info,
+    generated_at: String,
+    history_points: usize,
+    /// Values that are foretold.
+    horizon_steps: usize,
+    cadence_minutes: i64,
+    forecast: Vec<Point>,
+    /// The method that did best on the sensor's own past.
+    method: &'static str,
+    /// Share of the values that lie between the bounds, 0 to 1.
+    interval_level: f64,
+    trials: Vec<Trial>,
+    metrics: History,
+}
+
+/// One of them.
+#[derive(Serialize, JsonSchema)]
+struct Point {
+    timestamp: String,
+    predicted_value: f64,
+    lower_bound: Option<f64>,
+    upper_bound: Option<f64>,
+}
+
+/// How well a method did on the sensor's own past.
+#[derive(Serialize, JsonSchema)]
+struct Trial {
+    method: &'static str,
+    mean_absolute_error: f64,
+}
+
+/// What was looked at.
+#[derive(Serialize, JsonSchema)]
+struct History {
+    history_start: String,
+    history_end: String,
+    history_points: usize,
+    cadence_minutes: i64,
+}
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     mount(app, FORECAST, forecast)
@@ -57,10 +104,8 @@ async fn forecast(app: App, call: Call) -> Result<Reply, ApiError> {
     let points: Vec<(f64, f64)> = newest.iter().map(|reading| (seconds(reading.taken_at), reading.value)).collect();
     let ahead = tokio::task::spawn_blocking(move || outlook::ahead(&points, cadence, horizon)).await;
     let Some(ahead) = ahead.map_err(ApiError::internal)? else {
-        return Err(ApiError::invalid(
-            "body → sensor_id",
-            &format!("Not enough data: {n_points} readings, at least 10 at equal steps are needed"),
-        ));
+        let detail = format!("Not enough data: {n_points} readings of {sensor}, at least 10 at equal steps are needed");
+        return Err(ApiError::Unusable(detail));
     };
     let step = SignedDuration::from_mins(ahead.cadence_minutes);
     let said = &ahead.forecast;
@@ -70,33 +115,34 @@ async fn forecast(app: App, call: Call) -> Result<Reply, ApiError> {
     for (idx, value) in said.points.iter().enumerate() {
         at = at.checked_add(step).map_err(ApiError::internal)?;
         let interval = intervals.map(|intervals| intervals[idx]);
-        told.push(json!({
-            "timestamp": naive(at),
-            "predicted_value": value,
-            "lower_bound": interval.map(|interval| interval.0),
-            "upper_bound": interval.map(|interval| interval.1),
-        }));
+        told.push(Point {
+            timestamp: naive(at),
+            predicted_value: *value,
+            lower_bound: interval.map(|interval| interval.0),
+            upper_bound: interval.map(|interval| interval.1),
+        });
     }
-    Reply::json(&json!({
-        "sensor_id": sensor,
-        "model_name": version.model.name,
-        "model_version": version.model.version.to_string(),
-        "model_info": info(&version),
-        "generated_at": naive(app.now()),
-        "history_points": n_points,
-        "horizon_steps": told.len(),
-        "cadence_minutes": ahead.cadence_minutes,
-        "forecast": told,
-        "method": said.method.as_str(),
-        "interval_level": 0.9,
-        "trials": said.trials.iter().map(|trial| json!({
-            "method": trial.method.as_str(), "mean_absolute_error": trial.mean_absolute_error,
-        })).collect::<Vec<_>>(),
-        "metrics": {
-            "history_start": naive(from),
-            "history_end": naive(to),
-            "history_points": n_points,
-            "cadence_minutes": ahead.cadence_minutes,
+    let trials = said.trials.iter();
+    Reply::json(&Forecast {
+        sensor_id: sensor,
+        model_info: info(&version),
+        model_version: version.model.version.to_string(),
+        model_name: version.model.name,
+        generated_at: naive(app.now()),
+        history_points: n_points,
+        horizon_steps: told.len(),
+        cadence_minutes: ahead.cadence_minutes,
+        forecast: told,
+        method: said.method.as_str(),
+        interval_level: 0.9,
+        trials: trials
+            .map(|trial| Trial { method: trial.method.as_str(), mean_absolute_error: trial.mean_absolute_error })
+            .collect(),
+        metrics: History {
+            history_start: naive(from),
+            history_end: naive(to),
+            history_points: n_points,
+            cadence_minutes: ahead.cadence_minutes,
         },
-    }))
+    })
 }

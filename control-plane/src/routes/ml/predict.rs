@@ -2,7 +2,7 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Route, either, entry, mount};
-use super::{info, resolved};
+use super::{Info, info, resolved};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
@@ -11,8 +11,11 @@ use crate::request::{Call, lax};
 use agents::models::{Answer, FeatureError, Version};
 use domain::Timestamp;
 use persistence::models::{self, Predicted};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -34,6 +37,57 @@ pub(crate) const MEMBERS: &[Param] = &[
     Param::optional("include_explainability", Kind::Flag, "Another name of `explain`"),
 ];
 
+/// What a model says of one row.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Prediction {
+    /// The class, 0 or 1, or the value; a list, as clients of the old system know it.
+    prediction: [f64; 1],
+    /// How sure the model is of the class, 0 to 1; absent where there are none.
+    confidence: Option<f64>,
+    /// Of class 1.
+    probability: Option<f64>,
+    /// Of a detector; 1.0 is the threshold.
+    score: Option<f64>,
+    /// Where the value, or the share of class 1 among rows like it, lies with 90 %.
+    interval: Option<(f64, f64)>,
+    model_info: Info,
+    sensor_id: Option<String>,
+    timestamp: String,
+    request_id: String,
+    /// What the model says when it knows nothing of the row.
+    base_value: Option<f64>,
+    feature_importance: Option<BTreeMap<String, f64>>,
+    /// What each feature added to `base_value`; absent when nobody wants to know.
+    shap_values: Option<BTreeMap<String, f64>>,
+}
+
+/// A line of an answer to many rows.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line {
+    Said {
+        row: usize,
+        prediction: f64,
+        probability: Option<f64>,
+        score: Option<f64>,
+        interval: Option<(f64, f64)>,
+        base_value: Option<f64>,
+        shap_values: Option<BTreeMap<String, f64>>,
+    },
+    Refused {
+        row: usize,
+        error: String,
+        feature: String,
+    },
+}
+
+/// What was said in answer to a request.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Kept {
+    request_id: String,
+    predictions: Vec<Predicted>,
+}
+
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([mount(app, PREDICT, predict), mount(app, BATCH, batch), mount(app, KEPT, kept)])
 }
@@ -48,7 +102,7 @@ pub(super) struct Said {
 /// What `version` says of `features`; `row` of those of one `request`.
 pub(super) fn said(
     version: &Version,
-    features: &Map<String, Value>,
+    features: &serde_json::Map<String, Value>,
     request: &str,
     row: usize,
     now: Timestamp,
@@ -78,11 +132,10 @@ pub(super) fn said(
 }
 
 /// What each column added, by name.
-pub(super) fn explained(version: &Version, seen: &[f64]) -> Option<(f64, Map<String, Value>)> {
+pub(super) fn explained(version: &Version, seen: &[f64]) -> Option<(f64, BTreeMap<String, f64>)> {
     let artefact = &version.loaded.artefact;
     let explained = artefact.explain(version.loaded.explainer.as_ref(), seen)?;
-    let named = artefact.columns().into_iter().zip(explained.values).map(|(name, value)| (name, json!(value)));
-    Some((explained.base, named.collect()))
+    Some((explained.base, artefact.columns().into_iter().zip(explained.values).collect()))
 }
 
 fn refused(error: &FeatureError) -> ApiError {
@@ -106,20 +159,20 @@ async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
     let answer = said.answer;
     let confidence = answer.probability.map(|chance| if answer.prediction == 1.0 { chance } else { 1.0 - chance });
     let (base, values) = explained.unzip();
-    Reply::json(&json!({
-        "prediction": [answer.prediction],
-        "confidence": confidence,
-        "probability": answer.probability,
-        "score": answer.score,
-        "interval": answer.interval,
-        "model_info": info(&version),
-        "sensor_id": sensor,
-        "timestamp": offset(now),
-        "request_id": request,
-        "base_value": base,
-        "feature_importance": values.clone(),
-        "shap_values": values,
-    }))
+    Reply::json(&Prediction {
+        prediction: [answer.prediction],
+        confidence,
+        probability: answer.probability,
+        score: answer.score,
+        interval: answer.interval,
+        model_info: info(&version),
+        sensor_id: sensor,
+        timestamp: offset(now),
+        request_id: request,
+        base_value: base,
+        feature_importance: values.clone(),
+        shap_values: values,
+    })
 }
 
 /// A line of JSON features each, answered by a line each, in order.
@@ -146,15 +199,19 @@ async fn batch(app: App, call: Call) -> Result<Reply, ApiError> {
                 let explained = if explain { explained(&version, &said.seen) } else { None };
                 let (base, values) = explained.unzip();
                 kept.push(said.kept);
-                json!({
-                    "row": row, "prediction": said.answer.prediction, "probability": said.answer.probability,
-                    "score": said.answer.score, "interval": said.answer.interval, "base_value": base,
-                    "shap_values": values,
-                })
+                Line::Said {
+                    row,
+                    prediction: said.answer.prediction,
+                    probability: said.answer.probability,
+                    score: said.answer.score,
+                    interval: said.answer.interval,
+                    base_value: base,
+                    shap_values: values,
+                }
             }
-            Err(error) => json!({ "row": row, "error": error.message, "feature": error.feature }),
+            Err(error) => Line::Refused { row, error: error.message, feature: error.feature },
         };
-        text.push_str(&told.to_string());
+        text.push_str(&serde_json::to_string(&told).map_err(ApiError::internal)?);
         text.push('\n');
     }
     if !kept.is_empty() {
@@ -170,5 +227,5 @@ async fn kept(app: App, call: Call) -> Result<Reply, ApiError> {
     if rows.is_empty() {
         return Err(ApiError::NotFound(format!("There is no prediction {request:?}")));
     }
-    Reply::json(&json!({ "request_id": request, "predictions": rows }))
+    Reply::json(&Kept { request_id: request.to_owned(), predictions: rows })
 }

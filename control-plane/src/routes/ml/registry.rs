@@ -1,0 +1,347 @@
+//! Which models there are, which version answers, and how another one comes to.
+
+use super::super::route::{Kind, Param};
+use super::super::{Route, either, entry, mount};
+use super::{EMBEDDED, stage};
+use crate::api_error::ApiError;
+use crate::app::App;
+use crate::instants::offset;
+use crate::reply::Reply;
+use crate::request::{Call, lax};
+use crate::training;
+use agents::models::CATALOGUE;
+use agents::models::catalogue;
+use domain::ModelId;
+use domain::model::Comparison;
+use persistence::models::{self, Model, State};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+const MODELS: &Route = entry("GET", "/api/v1/ml/models");
+const MODELS_LIST: &Route = entry("GET", "/api/v1/ml/models/list");
+const RECOMMENDATIONS: &Route = entry("GET", "/api/v1/ml/models/recommendations");
+const VERSIONS: &Route = entry("GET", "/api/v1/ml/models/{name}/versions");
+const LATEST: &Route = entry("GET", "/api/v1/ml/models/{name}/latest");
+const LIVE: &Route = entry("GET", "/api/v1/ml/models/{name}/live");
+const PROMOTE: &Route = entry("POST", "/api/v1/ml/models/{name}/promote");
+const ROLLBACK: &Route = entry("POST", "/api/v1/ml/models/{name}/rollback");
+const TRAIN: &Route = entry("POST", "/api/v1/ml/models/{name}/train");
+
+/// Rows that are read of the registry at once.
+const ROWS_MAX: usize = 1_000;
+/// What stands for a version, a stage or a run that there is not.
+const UNKNOWN: &str = "unknown";
+/// The status of a version that can answer, as clients of the old system know it.
+const READY: &str = "READY";
+
+/// What a version is promoted with.
+pub(crate) const PROMOTE_MEMBERS: &[Param] = &[
+    Param::required("version", Kind::Text, "The version that is to answer"),
+    Param::or("reason", Kind::Text, "\"promoted by a person\"", "Why"),
+];
+
+/// What the version before is called back with.
+pub(crate) const ROLLBACK_MEMBERS: &[Param] = &[Param::or("reason", Kind::Text, "\"rolled back\"", "Why")];
+
+pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+    either([
+        mount(app, MODELS, list),
+        mount(app, MODELS_LIST, list),
+        mount(app, RECOMMENDATIONS, recommendations),
+        mount(app, VERSIONS, versions),
+        mount(app, LATEST, latest),
+        mount(app, LIVE, live),
+        mount(app, PROMOTE, promote),
+        mount(app, ROLLBACK, rollback),
+        mount(app, TRAIN, train),
+    ])
+}
+
+/// The models there are.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Models {
+    models: Vec<Listed>,
+    count: usize,
+}
+
+/// A model with the version in use, or the newest.
+#[derive(Serialize, JsonSchema)]
+struct Listed {
+    name: String,
+    description: String,
+    /// "unknown" for one that waits to be trained.
+    latest_version: String,
+    /// When its first version was trained, in milliseconds since the epoch.
+    creation_timestamp: Option<i64>,
+    /// When it was last decided about one of them, likewise.
+    last_updated_timestamp: Option<i64>,
+    tags: BTreeMap<&'static str, &'static str>,
+    /// What its card says of the version: its task, and whether it beats the baseline.
+    version_tags: BTreeMap<&'static str, Value>,
+    current_stage: &'static str,
+    run_id: String,
+    registry: &'static str,
+}
+
+/// The versions of a model, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Versions {
+    model_name: String,
+    versions: Vec<Told>,
+}
+
+/// One of them.
+#[derive(Serialize, JsonSchema)]
+struct Told {
+    version: String,
+    current_stage: &'static str,
+    status: &'static str,
+    /// When it was trained, in milliseconds since the epoch.
+    creation_timestamp: i64,
+    id: ModelId,
+    /// "champion" for the one that answers, "challenger" for one that waits.
+    alias: Option<&'static str>,
+    sha256: Option<String>,
+    comparison: Option<Comparison>,
+    reason: Option<String>,
+    /// What it learnt from, how well it does, and what it is not for.
+    card: Option<Value>,
+}
+
+/// The version that answers now.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Latest {
+    model_name: String,
+    resolved_version: String,
+    current_stage: &'static str,
+    status: &'static str,
+    card: Option<Value>,
+}
+
+/// The version that answered at a moment.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Live {
+    model_name: String,
+    at: String,
+    version: String,
+    id: ModelId,
+    sha256: Option<String>,
+    since: String,
+    chosen_by: String,
+    reason: String,
+}
+
+/// The version that was made to answer.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Enthroned {
+    model_name: String,
+    version: String,
+    current_stage: &'static str,
+    chosen_by: String,
+    reason: String,
+}
+
+/// A version that was just trained.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Trained {
+    model_name: String,
+    version: String,
+    id: ModelId,
+    card: Value,
+}
+
+/// Models that suit a kind of sensor, best fit first.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Recommended {
+    sensor_type: String,
+    models: Vec<String>,
+}
+
+fn told(model: Model) -> Told {
+    Told {
+        version: model.version.to_string(),
+        current_stage: stage(model.state),
+        status: READY,
+        creation_timestamp: model.trained_at.as_millisecond(),
+        id: model.id,
+        alias: match model.state {
+            State::Champion => Some("champion"),
+            State::Challenger => Some("challenger"),
+            State::Archived | State::Rejected => None,
+        },
+        sha256: model.sha256,
+        comparison: model.comparison,
+        reason: model.reason,
+        card: model.card,
+    }
+}
+
+/// `versions`, at least one, as one line of the list.
+fn listed(name: &str, versions: &[Model]) -> Option<Listed> {
+    let newest = versions.iter().max_by_key(|model| model.version);
+    let shown = versions.iter().find(|model| model.state == State::Champion).or(newest)?;
+    let said = |what: &'static str| shown.card.as_ref().map(|card| (what, card[what].clone()));
+    let description = shown.card.as_ref().and_then(|card| card["description"].as_str());
+    Some(Listed {
+        name: name.to_owned(),
+        description: description.unwrap_or("The detector of one sensor").to_owned(),
+        latest_version: shown.version.to_string(),
+        creation_timestamp: versions.iter().map(|model| model.trained_at.as_millisecond()).min(),
+        last_updated_timestamp: Some(shown.decided_at.unwrap_or(shown.trained_at).as_millisecond()),
+        tags: catalogue::find(name).map(|recipe| ("sensor_type", recipe.sensor_type)).into_iter().collect(),
+        version_tags: [said("task"), said("beats_baseline")].into_iter().flatten().collect(),
+        current_stage: stage(shown.state),
+        run_id: shown.id.to_string(),
+        registry: EMBEDDED,
+    })
+}
+
+/// Models by name; then those of the catalogue that wait to be trained.
+async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let limit = query.or("limit", ROWS_MAX, lax::count_in(1, ROWS_MAX));
+    query.finish()?;
+    let mut by_name: BTreeMap<String, Vec<Model>> = BTreeMap::new();
+    for model in models::list(&app.history, None, ROWS_MAX, 0).await? {
+        by_name.entry(model.name.clone()).or_default().push(model);
+    }
+    let mut models: Vec<Listed> = by_name.iter().filter_map(|(name, versions)| listed(name, versions)).collect();
+    models.extend(CATALOGUE.iter().filter(|recipe| !by_name.contains_key(recipe.name)).map(|recipe| Listed {
+        name: recipe.name.to_owned(),
+        description: recipe.description.to_owned(),
+        latest_version: UNKNOWN.to_owned(),
+        creation_timestamp: None,
+        last_updated_timestamp: None,
+        tags: [("sensor_type", recipe.sensor_type)].into(),
+        version_tags: BTreeMap::new(),
+        current_stage: UNKNOWN,
+        run_id: UNKNOWN.to_owned(),
+        registry: EMBEDDED,
+    }));
+    models.truncate(limit);
+    Reply::json(&Models { count: models.len(), models })
+}
+
+async fn recommendations(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let sensor_type = query.required("sensor_type", lax::string_max(app.limits.string_bytes_max));
+    let include_general = query.or("include_general", false, lax::boolean);
+    query.finish()?;
+    let mut names: Vec<(String, Option<String>)> =
+        CATALOGUE.iter().map(|recipe| (recipe.name.to_owned(), Some(recipe.sensor_type.to_owned()))).collect();
+    for model in models::list(&app.history, None, ROWS_MAX, 0).await? {
+        if model.sha256.is_some() && !names.iter().any(|(name, _)| *name == model.name) {
+            names.push((model.name, None));
+        }
+    }
+    let mut models = catalogue::recommended(&sensor_type, &names, include_general);
+    if models.is_empty() {
+        models = catalogue::fallback(&sensor_type).iter().map(|name| (*name).to_owned()).collect();
+    }
+    Reply::json(&Recommended { sensor_type: catalogue::normalised(&sensor_type), models })
+}
+
+async fn versions(app: App, call: Call) -> Result<Reply, ApiError> {
+    let name = call.param(0);
+    let found = models::versions(&app.history, name, ROWS_MAX).await?;
+    if found.is_empty() {
+        return Err(ApiError::NotFound(format!("There is no version of a model {name:?}")));
+    }
+    Reply::json(&Versions { model_name: name.to_owned(), versions: found.into_iter().map(told).collect() })
+}
+
+async fn latest(app: App, call: Call) -> Result<Reply, ApiError> {
+    let name = call.param(0);
+    let found = app.serving.find(name, "auto").await?;
+    let model = found.ok_or_else(|| ApiError::NotFound(format!("There is no version of a model {name:?}")))?;
+    Reply::json(&Latest {
+        model_name: name.to_owned(),
+        resolved_version: model.version.to_string(),
+        current_stage: stage(model.state),
+        status: READY,
+        card: model.card,
+    })
+}
+
+/// The version called `id`, which something else names.
+async fn named(app: &App, id: ModelId) -> Result<Model, ApiError> {
+    let model = models::get(&app.history, id).await?;
+    model.ok_or_else(|| ApiError::internal(format!("the version {id} is named and not there")))
+}
+
+/// Which version answered at a moment, and which did before.
+async fn live(app: App, call: Call) -> Result<Reply, ApiError> {
+    let name = call.param(0);
+    let mut query = call.query();
+    let at = query.optional("at", lax::datetime).unwrap_or_else(|| app.now());
+    query.finish()?;
+    let tenures = models::tenures(&app.history, name, at, ROWS_MAX).await?;
+    let Some(tenure) = tenures.into_iter().next() else {
+        return Err(ApiError::NotFound(format!("No version of a model {name:?} was in use at {}", offset(at))));
+    };
+    let model = named(&app, tenure.model).await?;
+    Reply::json(&Live {
+        model_name: name.to_owned(),
+        at: offset(at),
+        version: model.version.to_string(),
+        id: model.id,
+        sha256: model.sha256,
+        since: offset(tenure.from),
+        chosen_by: tenure.chosen_by,
+        reason: tenure.reason,
+    })
+}
+
+async fn promote(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut body = call.object()?;
+    let version = body.required("version", lax::string);
+    let reason = body.or("reason", "promoted by a person".to_owned(), lax::string_max(app.limits.string_bytes_max));
+    body.finish()?;
+    let name = call.param(0).to_owned();
+    let found = app.serving.find(&name, &version).await?;
+    let model = found.ok_or_else(|| ApiError::NotFound(format!("The model {name:?} has no version {version:?}")))?;
+    enthrone(&app, &call, &model, reason).await
+}
+
+/// One step back: the version that answered before the present one.
+async fn rollback(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut body = call.object_or_nothing()?;
+    let reason = body.or("reason", "rolled back".to_owned(), lax::string_max(app.limits.string_bytes_max));
+    body.finish()?;
+    let name = call.param(0).to_owned();
+    let tenures = models::tenures(&app.history, &name, app.now(), ROWS_MAX).await?;
+    let before = tenures.first().and_then(|live| tenures.iter().find(|tenure| tenure.model != live.model));
+    let Some(before) = before else {
+        return Err(ApiError::NotFound(format!("No version of a model {name:?} was in use before the present one")));
+    };
+    let model = named(&app, before.model).await?;
+    enthrone(&app, &call, &model, reason).await
+}
+
+async fn enthrone(app: &App, call: &Call, model: &Model, reason: String) -> Result<Reply, ApiError> {
+    let chosen_by = call.caller.name.clone();
+    app.serving.choose(model, chosen_by.clone(), reason.clone(), app.now()).await?;
+    Reply::json(&Enthroned {
+        model_name: model.name.clone(),
+        version: model.version.to_string(),
+        current_stage: stage(State::Champion),
+        chosen_by,
+        reason,
+    })
+}
+
+/// Trains a further version from simulated rows. It waits as challenger until somebody has it answer.
+async fn train(app: App, call: Call) -> Result<Reply, ApiError> {
+    let name = call.param(0);
+    let recipe = catalogue::find(name)
+        .ok_or_else(|| ApiError::NotFound(format!("There is no model {name:?} that can be trained here")))?;
+    let rows = tokio::task::spawn_blocking(|| training::rows(recipe.source)).await.map_err(ApiError::internal)?;
+    let (id, card) = app.serving.train(recipe, rows, app.now()).await?;
+    let version = named(&app, id).await?.version.to_string();
+    let card = serde_json::to_value(card).map_err(ApiError::internal)?;
+    Reply::json(&Trained { model_name: name.to_owned(), version, id, card })
+}
