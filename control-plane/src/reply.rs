@@ -27,6 +27,8 @@ pub(crate) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Content,
+    /// Digest of what can be changed of the thing that it tells of, if anything can.
+    state: Option<String>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Reply {
     /// 200 with `body` of that media type.
     pub(crate) fn new(content_type: &'static str, body: Bytes) -> Self {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Self { status: StatusCode::OK, headers, body: Content::Whole(body) }
+        Self { status: StatusCode::OK, headers, body: Content::Whole(body), state: None }
     }
 
     /// 200 with a body of that media type that is sent as its parts are made.
@@ -103,18 +105,30 @@ impl Reply {
 
     /// The path to go to instead, with status 307.
     pub(crate) fn redirect(location: &str) -> Self {
-        Self { status: StatusCode::TEMPORARY_REDIRECT, headers: HeaderMap::new(), body: Content::Whole(Bytes::new()) }
-            .header("location", location)
+        Self::empty(StatusCode::TEMPORARY_REDIRECT, HeaderMap::new()).header("location", location)
     }
 
-    /// The same under the tag of its body; without a body for a client whose `If-None-Match` names that tag.
+    fn empty(status: StatusCode, headers: HeaderMap) -> Self {
+        Self { status, headers, body: Content::Whole(Bytes::new()), state: None }
+    }
+
+    /// The same, of a thing that can be changed and stands at `state`: see [`Tags::any_rests_on`].
+    #[must_use]
+    pub(crate) fn of_state(self, state: String) -> Self {
+        Self { state: Some(state), ..self }
+    }
+
+    /// The same under its tag; without a body for a client whose `If-None-Match` names that tag.
     #[must_use]
     pub(crate) fn tagged(self, request: &HeaderMap) -> Self {
         let Content::Whole(body) = &self.body else { return self };
         if self.status != StatusCode::OK {
             return self;
         }
-        let tag = tag(body);
+        let tag = match &self.state {
+            Some(state) => format!("\"{state}.{}\"", digest(body)),
+            None => format!("\"{}\"", digest(body)),
+        };
         let known = named(request, header::IF_NONE_MATCH).is_some_and(|names| names.any_is(&tag));
         let tagged = self.header("etag", &tag);
         if !known {
@@ -122,7 +136,7 @@ impl Reply {
         }
         let mut headers = tagged.headers;
         headers.remove(header::CONTENT_TYPE);
-        Self { status: StatusCode::NOT_MODIFIED, headers, body: Content::Whole(Bytes::new()) }
+        Self::empty(StatusCode::NOT_MODIFIED, headers)
     }
 
     /// The same, packed if the client can unpack it and it is worth it.
@@ -182,15 +196,18 @@ impl TryFrom<Kept> for Reply {
             headers.append(name, value.parse().map_err(ApiError::internal)?);
         }
         let status = StatusCode::from_u16(kept.status).map_err(ApiError::internal)?;
-        Ok(Self { status, headers, body: Content::Whole(kept.body.into()) })
+        Ok(Self { status, headers, body: Content::Whole(kept.body.into()), state: None })
     }
 }
 
-/// The strong tag of a representation, as `ETag` has it.
-pub(crate) fn tag(body: &[u8]) -> String {
-    let digest = Sha256::digest(body);
-    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+/// 128 bits of what `body` hashes to, in hexadecimal digits.
+fn digest(body: &[u8]) -> String {
+    Sha256::digest(body).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digest of `state`: of a thing, what people change and what they go by.
+pub(crate) fn state_digest(state: &impl Serialize) -> Result<String, ApiError> {
+    Ok(digest(&serde_json::to_vec(state).map_err(ApiError::internal)?))
 }
 
 /// The tags that a conditional header names.
@@ -199,7 +216,20 @@ pub(crate) struct Tags<'a>(&'a str);
 impl Tags<'_> {
     /// Whether `tag` is one of them, or any is meant.
     pub(crate) fn any_is(&self, tag: &str) -> bool {
-        self.0.split(',').map(str::trim).any(|named| named == "*" || named.trim_start_matches("W/") == tag)
+        self.each().any(|named| named == "*" || named == tag)
+    }
+
+    /// Whether one of them was told of the thing while it stood at `state`, or any state is meant.
+    ///
+    /// The tag of a thing that can be changed begins with its state; the rest also changes with what is told beside
+    /// it, such as how long it has been so, on which no change rests.
+    pub(crate) fn any_rests_on(&self, state: &str) -> bool {
+        let told_at = |named: &str| named.trim_matches('"').split('.').next() == Some(state);
+        self.each().any(|named| named == "*" || told_at(named))
+    }
+
+    fn each(&self) -> impl Iterator<Item = &str> {
+        self.0.split(',').map(|named| named.trim().trim_start_matches("W/"))
     }
 }
 
@@ -349,6 +379,28 @@ mod tests {
         drop(send);
         let body = opened(respond(Ok(Reply::parts("text/csv", parts)), "id")).into_body();
         assert!(body.collect().await.is_err());
+    }
+
+    #[test]
+    fn a_change_rests_on_the_state_and_not_on_what_is_told_beside_it() {
+        let told = |state: u8, beside: &str| {
+            let state = state_digest(&state).expect("it has a digest");
+            let reply = Reply::json_text(format!("{{\"beside\":{beside}}}")).of_state(state);
+            reply.tagged(&HeaderMap::new()).headers[header::ETAG].to_str().expect("a tag").to_owned()
+        };
+        let tag = told(1, "1");
+        let rests = |named: &str, state: u8| {
+            let headers = headers(header::IF_MATCH, named);
+            let state = state_digest(&state).expect("it has a digest");
+            named_in(&headers).any_rests_on(&state)
+        };
+        assert!(rests(&tag, 1) && rests(&told(1, "2"), 1) && rests(&format!("\"x\", W/{tag}"), 1) && rests("*", 2));
+        assert!(!rests(&tag, 2) && !rests("", 1) && !rests("\"\"", 1));
+        assert_ne!(tag, told(1, "2"), "a body that changed is not taken for the old one");
+    }
+
+    fn named_in(headers: &HeaderMap) -> Tags<'_> {
+        named(headers, header::IF_MATCH).expect("it is there")
     }
 
     #[test]

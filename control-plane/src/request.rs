@@ -20,12 +20,13 @@ use persistence::unit::Idempotency;
 use runtime::admission::Permit;
 use runtime::intake::Key;
 use runtime::metrics::Limit;
-use serde::Serialize;
 use serde_json::Value;
+use std::future::Future;
 use std::time::Duration;
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use uuid::Uuid;
-use warp::http::{HeaderMap, header};
+use warp::http::{HeaderMap, HeaderValue, header};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -129,12 +130,18 @@ impl Call {
         reply::weight(accepted, "application/json").unwrap_or(0.0) < wanted
     }
 
-    /// Holds the caller's `If-Match`, if there is one, against what is there now: the same value as its route tells.
-    #[expect(dead_code, reason = "for routes that change what can be read under one address")]
-    pub(crate) fn if_match(&self, current: &impl Serialize) -> Result<(), ApiError> {
-        let Some(tags) = reply::named(&self.headers, header::IF_MATCH) else { return Ok(()) };
-        let current = serde_json::to_vec(current).map_err(ApiError::internal)?;
-        if tags.any_is(&reply::tag(&current)) { Ok(()) } else { Err(ApiError::PreconditionFailed) }
+    /// What `current` gives: the thing that the request changes. Its `state` must be as the caller's `If-Match` says,
+    /// if there is one; then no other such change is made until the turn is dropped.
+    pub(crate) async fn if_match<'a, T>(
+        &self,
+        app: &'a App,
+        current: impl Future<Output = Result<T, ApiError>>,
+        state: impl Fn(&T) -> Result<String, ApiError>,
+    ) -> Result<(T, Option<MutexGuard<'a, ()>>), ApiError> {
+        let Some(tags) = reply::named(&self.headers, header::IF_MATCH) else { return Ok((current.await?, None)) };
+        let turn = app.conditional_changes.lock().await;
+        let current = current.await?;
+        if tags.any_rests_on(&state(&current)?) { Ok((current, Some(turn))) } else { Err(ApiError::PreconditionFailed) }
     }
 
     /// The caller's `Idempotency-Key` for the request as a whole.
@@ -183,6 +190,46 @@ impl Pace {
     }
 }
 
+/// Refuses JSON that is nested too deeply, before anything is made of it.
+pub(crate) fn check_depth(app: &App, route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
+    if !route.reads_json() {
+        return Ok(());
+    }
+    let depth_max = app.limits.json_depth_max;
+    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    // A line of many may be broken without harm to the others.
+    let is_lines = media.windows(4).any(|part| part == b"json") && media.windows(2).any(|part| part == b"nd");
+    let is_deep = match is_lines {
+        true => body.split(|byte| *byte == b'\n').any(|line| is_deeper(line, depth_max)),
+        false => is_deeper(body, depth_max),
+    };
+    if is_deep {
+        app.metrics.limit_reached(Limit::JsonDepth);
+        return Err(ApiError::invalid("body", &format!("JSON should be nested at most {depth_max} levels deep")));
+    }
+    Ok(())
+}
+
+/// Whether arrays and objects in `json` are nested more than `depth_max` levels deep.
+fn is_deeper(json: &[u8], depth_max: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth_max < depth {
+            return true;
+        }
+    }
+    false
+}
+
 /// A refused body of up to so many times what is allowed is read to its end and thrown away.
 const DISCARDED_SHARE: usize = 4;
 
@@ -201,6 +248,9 @@ pub(crate) async fn read_body(
         Body::Item => app.limits.body_bytes_max,
         Body::Batch => app.limits.batch_body_bytes_max,
     };
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(ApiError::EncodedBody);
+    }
     let too_large = || {
         app.metrics.limit_reached(if route.body == Body::Item { Limit::BodyBytes } else { Limit::BatchBodyBytes });
         ApiError::TooLarge { bytes_max }
@@ -314,4 +364,24 @@ fn not_an_object() -> ApiError {
 fn interrupted(error: warp::Error) -> ApiError {
     tracing::debug!(%error, "a request body broke off");
     ApiError::invalid("body", "The body broke off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_deeper;
+
+    #[test]
+    fn depth_counts_what_is_open_and_no_text() {
+        for (json, depth) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{"b":1}]}"#, 3),
+            (r#"[[],[],[[]]]"#, 3),
+            (r#"["[[[[", "\\\"[[", {"{{{":1}]"#, 2),
+            ("]]]][[", 2),
+        ] {
+            assert!(!is_deeper(json.as_bytes(), depth), "{json}");
+            assert!(depth == 0 || is_deeper(json.as_bytes(), depth - 1), "{json}");
+        }
+    }
 }

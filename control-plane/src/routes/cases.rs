@@ -5,7 +5,7 @@ mod acts;
 use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::request::{Call, lax};
 pub(crate) use acts::{ACKNOWLEDGE, FEEDBACK, SHELVE, UNSHELVE};
 use domain::{AssetId, CaseId, Envelope, Event};
@@ -66,7 +66,14 @@ async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
     let id: CaseId = call.param(0).parse().map_err(|_| unknown())?;
     let trace = cases::trace(&app.history, id).await?.ok_or_else(unknown)?;
     let lesson = knowledge::get(&app.history, &trace.case.failure_mode, &trace.case.sensor).await?;
-    Reply::json(&document(trace, lesson)?)
+    let state = standing(&trace.case)?;
+    Ok(Reply::json(&document(trace, lesson)?)?.of_state(state))
+}
+
+/// What people change of a case, and what they go by. Evidence alone, which may come with every reading, changes
+/// none of it.
+fn standing(case: &Case) -> Result<String, ApiError> {
+    reply::state_digest(&(case.priority, case.state, case.closed_at, &case.acknowledged, &case.shelved))
 }
 
 /// The case called `id`.
@@ -207,6 +214,7 @@ mod tests {
             at: "2026-02-28T10:00:00Z".parse().unwrap(),
             source: "validation".to_owned(),
             version: 1,
+            traceparent: None,
             event: Event::CaseClosed(Closed {
                 case: CaseId(uuid::Uuid::nil()),
                 resolution: Resolution::Repaired,

@@ -7,7 +7,7 @@ use super::route::{Kind, Param};
 use super::{either, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::Reply;
+use crate::reply::{Reply, state_digest};
 use crate::request::{Call, fresh_correlation, lax};
 use domain::{Envelope, Event};
 use persistence::dead_letters::{self, DeadLetter, State};
@@ -81,7 +81,8 @@ async fn inspect(app: App, call: Call) -> Result<Reply, ApiError> {
         next = found.cause;
         causes.push(found);
     }
-    Reply::json(&Inspected { letter, event, causes })
+    let state = state_digest(&letter)?;
+    Ok(Reply::json(&Inspected { letter, event, causes })?.of_state(state))
 }
 
 async fn find(app: &App, call: &Call) -> Result<(DeadLetter, Option<Envelope>), ApiError> {
@@ -92,7 +93,7 @@ async fn find(app: &App, call: &Call) -> Result<(DeadLetter, Option<Envelope>), 
 }
 
 async fn settle_one(app: App, call: Call, deed: Deed) -> Result<Reply, ApiError> {
-    let (letter, event) = find(&app, &call).await?;
+    let ((letter, event), _turn) = call.if_match(&app, find(&app, &call), |(letter, _)| state_digest(letter)).await?;
     match settle(&app, &call.caller.name, deed, &letter, event).await? {
         Outcome::Done => {
             let state = match deed {

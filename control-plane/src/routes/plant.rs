@@ -4,7 +4,7 @@ use super::{Kind, Param, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::plant::{self, Report};
-use crate::reply::Reply;
+use crate::reply::{Reply, state_digest};
 use crate::request::{Call, lax};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded, Technician};
 use domain::decision::By;
@@ -147,7 +147,9 @@ async fn told(app: &App, id: &str) -> Result<Reply, ApiError> {
 }
 
 async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
-    told(&app, call.param(0)).await
+    let asset = found(&app, call.param(0)).await?;
+    let state = state_digest(&asset)?;
+    Ok(Reply::json(&documents(&app, vec![asset]).await?.pop())?.of_state(state))
 }
 
 async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -158,7 +160,7 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("until", "Input should lie in the future");
     }
     body.finish()?;
-    let asset = found(&app, call.param(0)).await?.id;
+    let (Asset { id: asset, .. }, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let by = call.caller.name.clone();
     let began = MaintenanceBegan { asset, by, reason, until, work_order: None };
     say(&app, Event::AssetMaintenanceBegan(began)).await?;
@@ -169,7 +171,8 @@ async fn end(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX)).unwrap_or_default();
     body.finish()?;
-    let Asset { id: asset, maintenance, .. } = found(&app, call.param(0)).await?;
+    let (Asset { id: asset, maintenance, .. }, _turn) =
+        call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     match maintenance {
         None => Err(ApiError::Conflict(format!("Asset {asset}: it is in service"))),
         Some(assets::Maintenance { work_order: Some(order), .. }) => {

@@ -1,6 +1,6 @@
 //! What people do with a case: see it, put it aside, take it back, say whether it was real.
 
-use super::one_called;
+use super::{one_called, standing};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -61,7 +61,7 @@ async fn acknowledge(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let case = one_called(&app, call.param(0)).await?;
+    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
     let event = Event::CaseAcknowledged(Acknowledged { case: case.id, by: call.caller.name, reason });
     say(&app, &case, Some(Act::Acknowledge), event).await
 }
@@ -75,7 +75,7 @@ async fn shelve(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("until", format!("Input should lie in the future, at most {hours_max} hours ahead"));
     }
     body.finish()?;
-    let case = one_called(&app, call.param(0)).await?;
+    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
     let event = Event::CaseShelved(Shelved { case: case.id, by: call.caller.name, reason, until });
     say(&app, &case, Some(Act::Shelve), event).await
 }
@@ -84,7 +84,7 @@ async fn unshelve(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX)).unwrap_or_default();
     body.finish()?;
-    let case = one_called(&app, call.param(0)).await?;
+    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
     let by = By::Person(call.caller.name);
     say(&app, &case, Some(Act::Unshelve), Event::CaseUnshelved(Unshelved { case: case.id, by, reason })).await
 }
@@ -94,7 +94,7 @@ async fn feedback(app: App, call: Call) -> Result<Reply, ApiError> {
     let confirmed = body.required("confirmed", lax::boolean);
     let comment = body.optional("comment", lax::string_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let case = one_called(&app, call.param(0)).await?;
+    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
     let event = Event::FeedbackReceived(Feedback { case: case.id, confirmed, by: call.caller.name, comment });
     say(&app, &case, None, event).await
 }

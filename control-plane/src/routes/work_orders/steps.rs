@@ -5,7 +5,7 @@ use super::close_out::{ACTIONS, CAUSES, MODES};
 use super::{document, found};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::Reply;
+use crate::reply::{Reply, state_digest};
 use crate::request::{Call, Fields, lax};
 use crate::routes::{Kind, Param, Route, either, entry, mount};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
@@ -89,7 +89,7 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     let reason = text(&mut body);
     let out_of_service = body.or("maintenance", true, lax::boolean);
     body.finish()?;
-    let order = found(&app, call.param(0)).await?;
+    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let (asset, by) = (order.order.proposal.asset.clone(), call.caller.name.clone());
     let known = assets::get(&app.history, &asset).await?;
@@ -110,7 +110,7 @@ async fn hold(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object()?;
     let reason = body.required("reason", lax::name_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let order = found(&app, call.param(0)).await?;
+    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let held = Held { work_order, case, asset: order.order.proposal.asset.clone(), by: call.caller.name, reason };
     take(&app, &order, Step::Hold, vec![Event::WorkOrderHeld(held)]).await
@@ -120,7 +120,7 @@ async fn cancel(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object()?;
     let reason = body.required("reason", lax::name_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let order = found(&app, call.param(0)).await?;
+    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let (asset, by) = (order.order.proposal.asset.clone(), call.caller.name);
     let mut events = vec![Event::WorkOrderCancelled(Cancelled { work_order, case, asset, by: by.clone(), reason })];
@@ -132,7 +132,7 @@ async fn verify(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = text(&mut body);
     body.finish()?;
-    let order = found(&app, call.param(0)).await?;
+    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let id = order.order.work_order;
     let Some(completion) = &order.completion else {
         let refusal = order.state.after(Step::Verify).err().map_or_else(String::new, |refusal| refusal.to_string());
@@ -191,7 +191,7 @@ async fn complete(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("completed_at", "Input should not lie in the future");
     }
     body.finish()?;
-    let order = found(&app, call.param(0)).await?;
+    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let completed_at = completed_at.unwrap_or(now);
     let close_out = CloseOut {
         mode: mode.unwrap_or(Mode::NoFaultFound),
