@@ -79,6 +79,7 @@ impl Called for DataAcquisition {
                 rejected: rejected(&items, self.settings.examples_max),
                 event: event_id(now),
                 correlation: submission.correlation,
+                traceparent: submission.traceparent,
                 received_at: now,
                 idempotency: submission.key.map(|key| Idempotency {
                     scope: key.scope,
@@ -369,7 +370,8 @@ mod tests {
         let (reply, judged) = oneshot::channel();
         let permit = Credits::new(1, 1).take(1).unwrap();
         let key = Key { scope: "test".to_owned(), key: "once".to_owned(), body_sha256: [7; 32] };
-        (Submission { items, correlation: CorrelationId::from("c"), key: Some(key), permit, reply }, judged)
+        let correlation = CorrelationId::from("c");
+        (Submission { items, correlation, traceparent: None, key: Some(key), permit, reply }, judged)
     }
 
     fn agent(store: Store) -> DataAcquisition {

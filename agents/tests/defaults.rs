@@ -68,7 +68,8 @@ async fn a_reading_that_was_handed_in_is_in_the_log_when_the_answer_comes() {
     };
     let permit = Credits::new(1, 1).take(1).expect("there is credit");
     let correlation = CorrelationId::from("handed-in");
-    let mut submission = Submission { items: vec![Ok(reading)], correlation, key: None, permit, reply };
+    let mut submission =
+        Submission { items: vec![Ok(reading)], correlation, traceparent: None, key: None, permit, reply };
     let handed_in = async {
         // The door opens when the agent has started.
         while let Err(refused) = intake.send(submission) {

@@ -4,7 +4,8 @@ use crate::access::Access;
 use crate::api_error::ApiError;
 use crate::rate::Rates;
 use crate::request::{Pace, UnderWay};
-use crate::routes::{Streams, docs, ml::Jobs};
+use crate::routes::{Streams, docs, health, ml::Jobs};
+use crate::trace_context;
 use agents::models::Serving;
 use config::ConfigError;
 use domain::reading::{Incoming, Problem};
@@ -40,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) batch_body_bytes_max: usize,
     /// Items of a batch.
     pub(crate) batch_items_max: usize,
+    /// Levels of nesting of a JSON body.
+    pub(crate) json_depth_max: usize,
     /// Requests with a body that are under way at once.
     pub(crate) ingest_requests_max: usize,
     /// Bytes of their bodies.
@@ -114,10 +117,13 @@ pub(crate) struct Parts {
     /// Readings after which a sensor's detector knows what is normal.
     pub(crate) warm_up_readings: u64,
     pub(crate) docs: docs::Settings,
+    pub(crate) health: health::Settings,
     /// Room for open streams of events.
     pub(crate) streams: Streams,
     /// Keys of requests that are being carried out.
     pub(crate) under_way: UnderWay,
+    /// Held by a change with an `If-Match` from its comparison to its commit.
+    pub(crate) conditional_changes: tokio::sync::Mutex<()>,
     /// Models that clients ask by name.
     pub(crate) serving: Serving,
     /// Explanations under way.
@@ -163,6 +169,7 @@ impl App {
             id: EventId(Uuid::now_v7()),
             cause: None,
             correlation: correlation.clone(),
+            traceparent: trace_context::current(),
             source: SOURCE.into(),
             at: self.now(),
             event,
@@ -247,7 +254,8 @@ impl App {
             return Ok(Outcome { items: vec![Ok(()); items.len()], ingested: Ingested::Repeat(repeat) });
         }
         let (reply, judged) = oneshot::channel();
-        let submission = Submission { items, correlation: correlation.clone(), key, permit, reply };
+        let (correlation, traceparent) = (correlation.clone(), trace_context::current());
+        let submission = Submission { items, correlation, traceparent, key, permit, reply };
         let paused = |_| ApiError::unavailable("Readings are not taken now: data_acquisition is paused or restarting");
         self.intake.send(submission).map_err(paused)?;
         // Either end of these channels is dropped only when an agent or the writer ends in the middle.

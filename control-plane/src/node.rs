@@ -113,6 +113,7 @@ impl Node {
         let demo = config.section("demo")?;
         let training_settings: training::Settings = config.section("models")?;
         let docs = config.section("docs")?;
+        let health = config.section("health")?;
         let static_keys = access::static_keys()?;
         let rate_settings: rate::Settings = config.section("rate_limits")?;
         rate_settings.check()?;
@@ -173,7 +174,9 @@ impl Node {
             demo,
             warm_up_readings: config.section("agents.anomaly_detection.stream.warm_up_readings")?,
             docs,
+            health,
             under_way: UnderWay::default(),
+            conditional_changes: tokio::sync::Mutex::default(),
             serving: Serving::new(serving_store, training::rows),
             jobs: Jobs::default(),
             body_pace: Pace::of(&settings),

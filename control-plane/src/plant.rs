@@ -7,6 +7,7 @@ mod file;
 
 pub use check::{Known, Plan, Problem, checked};
 
+use crate::trace_context;
 use domain::asset::{Imported, Site};
 use domain::{AssetId, CorrelationId, Event, EventId, Timestamp};
 use persistence::unit::NewEvent;
@@ -95,7 +96,8 @@ pub fn events(plan: Plan, by: &str, at: Timestamp) -> Vec<NewEvent> {
     let mut say = |event| {
         let cause = events.first().map(|first: &NewEvent| first.id);
         let (id, correlation) = (EventId(Uuid::now_v7()), correlation.clone());
-        events.push(NewEvent { id, cause, correlation, source: "control_plane".into(), at, event });
+        let traceparent = trace_context::current();
+        events.push(NewEvent { id, cause, correlation, traceparent, source: "control_plane".into(), at, event });
     };
     let by = || by.to_owned();
     say(Event::PlantImported(Imported {

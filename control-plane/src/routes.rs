@@ -11,7 +11,7 @@ mod decisions;
 pub(crate) mod demo;
 pub(crate) mod docs;
 mod events;
-mod health;
+pub(crate) mod health;
 pub(crate) mod ingest;
 mod keys;
 mod lists;
@@ -32,7 +32,6 @@ mod stream;
 mod table;
 mod work_orders;
 
-pub(crate) use ingest::MEMBERS_OF_A_READING;
 pub use route::{Answer, Body, Class, Kind, Param, Presence, Route, SchemaOf, Scope};
 pub(crate) use stream::Streams;
 pub use table::ROUTES;
@@ -42,7 +41,7 @@ use crate::app::App;
 use crate::reply::{self, Reply};
 use crate::request::{self, Call, lax};
 use crate::server::Peer;
-use crate::trace_context::TraceContext;
+use crate::trace_context::{self, Step};
 use futures_util::FutureExt as _;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -50,16 +49,13 @@ use std::time::Instant;
 use table::entry;
 use tracing::Instrument as _;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, Method};
+use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter as _, Rejection};
 
 /// The header that names a request. The server puts one into each request that brings none.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
-
-/// W3C Trace Context.
-const TRACEPARENT: &str = "traceparent";
 
 /// The pattern under which requests to no route are counted.
 const UNMATCHED: &str = "unmatched";
@@ -119,6 +115,7 @@ where
             async move {
                 let request_id = request_id(&headers).to_owned();
                 let span = tracing::info_span!("request", route = route.pattern, correlation_id = request_id);
+                let step = Step::of(&headers);
                 let mut standing = None;
                 let told = &mut standing;
                 let outcome = AssertUnwindSafe(
@@ -126,6 +123,7 @@ where
                         let caller = app.access.check(route, &headers, peer).await?;
                         *told = Some(app.rates.take(route.class, caller.known_as(), peer).await?);
                         let (body, permit) = request::read_body(&app, route, &headers, body).await?;
+                        request::check_depth(&app, route, &headers, &body)?;
                         let headers = headers.clone();
                         let call = Call { route, caller, peer, headers, params, query, body, permit };
                         request::once(&app, call, handler).await
@@ -133,11 +131,12 @@ where
                     .instrument(span),
                 );
                 // The panic itself was logged where it happened.
-                let outcome = outcome.catch_unwind().await.unwrap_or(Err(ApiError::Internal));
+                let outcome = trace_context::within(step.for_events(), outcome.catch_unwind()).await;
+                let outcome = outcome.unwrap_or(Err(ApiError::Internal));
                 let outcome = outcome.map(|reply| if route.is_tagged() { reply.tagged(&headers) } else { reply });
                 let outcome = outcome.map(|reply| reply.packed(&headers));
                 let mut response = reply::respond(outcome, &request_id);
-                trace_on(&headers, &mut response);
+                step.tell(response.headers_mut());
                 if let Some(standing) = standing {
                     standing.tell(response.headers_mut());
                 }
@@ -155,13 +154,6 @@ where
             }
         })
         .boxed()
-}
-
-/// Goes on with the caller's trace, or begins one.
-fn trace_on(request: &HeaderMap, response: &mut Response) {
-    let given = request.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
-    let step = given.unwrap_or_else(TraceContext::fresh).step();
-    response.headers_mut().insert(TRACEPARENT, HeaderValue::from_str(&step).expect("digits and dashes"));
 }
 
 /// Matches the method and the path of `route` and gives the values of its parameters.

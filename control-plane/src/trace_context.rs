@@ -1,19 +1,69 @@
-//! W3C Trace Context: the caller's trace goes on in our answer.
+//! W3C Trace Context: the caller's trace goes on in our answer, and in the events that come of the request.
+//!
+//! The step at hand belongs to the task that handles the request, as spans of logs do: every event said there is of
+//! it, and handlers need not pass it on.
 //!
 //! Source: <https://www.w3.org/TR/trace-context-1/>, version 00.
 
+use domain::TraceParent;
+use std::future::Future;
 use uuid::Uuid;
+use warp::http::{HeaderMap, HeaderValue};
+
+/// The header.
+const TRACEPARENT: &str = "traceparent";
+
+tokio::task_local! {
+    static CURRENT: Option<TraceParent>;
+}
+
+/// The step that the task at hand is of its caller's trace, if that told of one.
+pub(crate) fn current() -> Option<TraceParent> {
+    CURRENT.try_with(Clone::clone).ok().flatten()
+}
+
+/// Has `work` done, which is `step` of a trace.
+pub(crate) fn within<F: Future>(step: Option<TraceParent>, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(step, work)
+}
+
+/// What a request is in its trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    traceparent: String,
+    /// The caller told of the trace; otherwise nobody else knows it, and no event needs to name it.
+    is_told: bool,
+}
+
+impl Step {
+    /// The next step of the trace in `headers`, or the first of a fresh one.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let told = headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+        Self { is_told: told.is_some(), traceparent: told.unwrap_or_else(TraceContext::fresh).step() }
+    }
+
+    /// Tells it in `headers`.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        let value = HeaderValue::from_str(&self.traceparent).expect("digits and dashes");
+        headers.insert(TRACEPARENT, value);
+    }
+
+    /// What events of it name.
+    pub(crate) fn for_events(&self) -> Option<TraceParent> {
+        self.is_told.then(|| TraceParent::from(self.traceparent.as_str()))
+    }
+}
 
 /// A trace that a request belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TraceContext {
+struct TraceContext {
     trace: u128,
     flags: u8,
 }
 
 impl TraceContext {
     /// The trace that the header `traceparent` names; `None` when it does not make sense.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
         let version = hex(parts.next()?, 2)?;
         let trace = hex(parts.next()?, 32)?;
@@ -25,12 +75,12 @@ impl TraceContext {
     }
 
     /// A trace that nobody else has. Nobody samples it.
-    pub(crate) fn fresh() -> Self {
+    fn fresh() -> Self {
         Self { trace: Uuid::new_v4().as_u128(), flags: 0 }
     }
 
     /// `traceparent` of a step of our own.
-    pub(crate) fn step(self) -> String {
+    fn step(self) -> String {
         // The lower half of a random UUID begins with a set bit, so it is not zero.
         let (_, span) = Uuid::new_v4().as_u64_pair();
         format!("00-{:032x}-{span:016x}-{:02x}", self.trace, self.flags)

@@ -6,7 +6,7 @@ use crate::registry::{Known, Registry};
 use crate::tail::{Committed, Tail};
 use crate::{Settings, StoreError, checkpoints, sql};
 use domain::reading::{Accepted, Reading};
-use domain::{CorrelationId, Envelope, Event, EventId, ReadingNo, Seq};
+use domain::{CorrelationId, Envelope, Event, EventId, ReadingNo, Seq, TraceParent};
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Value};
 use std::collections::HashSet;
 use std::fmt;
@@ -195,7 +195,9 @@ impl Log {
         rest: &str,
         values: impl IntoIterator<Item = Value>,
     ) -> Result<Vec<QueryResult>, StoreError> {
-        let select = format!("SELECT seq, id, cause, correlation, type, source, at, version, data FROM events {rest}");
+        let select = format!(
+            "SELECT seq, id, cause, correlation, type, source, at, version, data, traceparent FROM events {rest}"
+        );
         Ok(sql::rows(&self.db, select, values).await?)
     }
 }
@@ -234,7 +236,7 @@ pub(crate) async fn last_reading(db: &impl ConnectionTrait) -> Result<ReadingNo,
     Ok(ReadingNo(in_table.max(in_log)))
 }
 
-/// The envelope in a row with the columns `seq, id, cause, correlation, type, source, at, version, data`.
+/// The envelope in a row with the columns `seq, id, cause, correlation, type, source, at, version, data, traceparent`.
 ///
 /// # Errors
 ///
@@ -249,6 +251,7 @@ pub(crate) fn envelope(row: &QueryResult) -> Result<Envelope, StoreError> {
         at: timestamp(row.try_get("", "at")?)?,
         source: row.try_get("", "source")?,
         version: u16::try_from(version).map_err(|_| StoreError::Corrupt(format!("event version {version}")))?,
+        traceparent: row.try_get::<Option<String>>("", "traceparent")?.map(TraceParent::from),
         event: decode(&row.try_get::<String>("", "data")?)?,
     })
 }

@@ -9,6 +9,7 @@ mod m2026_11_22_isolation;
 mod m2026_11_22_models;
 mod m2026_11_22_plant;
 mod m2026_11_22_promises;
+mod m2026_11_22_trace;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -25,6 +26,7 @@ impl MigratorTrait for Steps {
             Box::new(m2026_11_22_models::Models),
             Box::new(m2026_11_22_access::Access),
             Box::new(m2026_11_22_isolation::Isolation),
+            Box::new(m2026_11_22_trace::Trace),
         ]
     }
 }

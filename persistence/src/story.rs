@@ -34,6 +34,7 @@ impl Story {
             id: EventId(Uuid::now_v7()),
             cause,
             correlation: CorrelationId::from("corr-1"),
+            traceparent: None,
             source: Cow::Borrowed("narrator"),
             at: second(at),
             event,

@@ -2,7 +2,7 @@
 //! the writer answers through the unit's own reply port after the commit.
 
 use domain::reading::{Rejected, Sensor};
-use domain::{CorrelationId, Event, EventId, ReadingNo, Seq, Timestamp};
+use domain::{CorrelationId, Event, EventId, ReadingNo, Seq, Timestamp, TraceParent};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -45,6 +45,8 @@ pub struct NewEvent {
     pub source: Cow<'static, str>,
     /// Receive time.
     pub at: Timestamp,
+    /// The request's step of its caller's trace.
+    pub traceparent: Option<TraceParent>,
     /// What happened.
     pub event: Event,
 }
@@ -90,6 +92,8 @@ pub struct Ingest {
     pub event: EventId,
     /// The request.
     pub correlation: CorrelationId,
+    /// Its step of its caller's trace.
+    pub traceparent: Option<TraceParent>,
     /// Receive time of all of them.
     pub received_at: Timestamp,
     /// Set when the caller gave a key.

@@ -103,6 +103,7 @@ impl<A: Agent> Bench<A> {
             at: self.now,
             source: "bench".to_owned(),
             version: 1,
+            traceparent: None,
             event,
         };
         let mut rebuilt = self.rebuild().await;

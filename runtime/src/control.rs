@@ -107,6 +107,7 @@ pub(crate) fn note(at: Timestamp, agent: &str, action: Control, by: &str, up_to:
         id: EventId(Uuid::now_v7()),
         cause: None,
         correlation: CorrelationId::new(Uuid::new_v4().to_string()),
+        traceparent: None,
         source: "supervisor".into(),
         at,
         event: Event::AgentControlled { agent: agent.to_owned(), action, by: by.to_owned(), up_to },

@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use domain::reading::{Accepted, Reading};
-use domain::{CorrelationId, Envelope, Event, EventId, ReadingNo, Seq, Timestamp};
+use domain::{CorrelationId, Envelope, Event, EventId, ReadingNo, Seq, Timestamp, TraceParent};
 use persistence::Log;
 use persistence::unit::{NewEvent, TimerChange};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,7 @@ pub struct Ctx {
     seq: Seq,
     event: EventId,
     correlation: CorrelationId,
+    traceparent: Option<TraceParent>,
     now: Timestamp,
     ids: u32,
     said: Said,
@@ -77,6 +78,7 @@ impl Ctx {
             seq: envelope.seq,
             event: envelope.id,
             correlation: envelope.correlation.clone(),
+            traceparent: envelope.traceparent.clone(),
             now: envelope.at,
             ids: 0,
             said: Said::default(),
@@ -124,6 +126,7 @@ impl Ctx {
             correlation: self.correlation.clone(),
             source: self.agent.into(),
             at: self.now,
+            traceparent: self.traceparent.clone(),
             event,
         });
         id

@@ -2,8 +2,8 @@
 
 use crate::Port;
 use crate::admission::Permit;
-use domain::CorrelationId;
 use domain::reading::{Incoming, Problem};
+use domain::{CorrelationId, TraceParent};
 use persistence::unit::{Ingested, Refused};
 use tokio::sync::oneshot;
 
@@ -17,6 +17,8 @@ pub struct Submission {
     pub items: Vec<Result<Incoming, Problem>>,
     /// The request.
     pub correlation: CorrelationId,
+    /// Its step of its caller's trace.
+    pub traceparent: Option<TraceParent>,
     /// Set when the caller wants to be able to repeat the request.
     pub key: Option<Key>,
     /// The request's credit: given back when the submission is done with.

@@ -96,6 +96,7 @@ impl Node {
                 id: EventId(Uuid::now_v7()),
                 cause: None,
                 correlation: CorrelationId::from("test"),
+                traceparent: None,
                 source: "test".into(),
                 at: self.runtime.clock().now(),
                 event: Event::TrainingRequested(TrainingRequested {

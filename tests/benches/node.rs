@@ -150,6 +150,7 @@ fn decision(number: usize, at: domain::Timestamp) -> persistence::unit::NewEvent
         id: domain::EventId(uuid::Uuid::now_v7()),
         cause: None,
         correlation: "bench".into(),
+        traceparent: None,
         source: "bench".into(),
         at,
         event: domain::Event::DecisionReceived(domain::decision::Received {

@@ -249,6 +249,7 @@ impl Serving {
             id: EventId(Uuid::now_v7()),
             cause: None,
             correlation: correlation.clone(),
+            traceparent: None,
             source: SOURCE.into(),
             at,
             event,

@@ -184,6 +184,7 @@ async fn commit(store: &Store, (change, event): (Change, Event), now: Timestamp)
         id: EventId(Uuid::now_v7()),
         cause: None,
         correlation: CorrelationId::new(Uuid::new_v4().to_string()),
+        traceparent: None,
         source: "command_line".into(),
         at: now,
         event,

@@ -77,6 +77,7 @@ impl Applier<'_> {
             correlation: unit.correlation.clone(),
             source: Cow::Borrowed(ACQUISITION),
             at: unit.received_at,
+            traceparent: unit.traceparent.clone(),
             event,
         };
         let mut first = None;
@@ -143,6 +144,7 @@ impl Applier<'_> {
                 correlation: timer.correlation,
                 source: Cow::Borrowed(TIMERS),
                 at: now,
+                traceparent: None,
                 event: Event::TimerDue { agent: timer.agent, key: timer.key },
             };
             self.record(&event, stage).await?;

@@ -19,8 +19,9 @@ use std::sync::Arc;
 const READING_COLUMNS: usize = 7;
 const INSERT_READINGS: &str = "INSERT INTO readings (no, taken_at, sensor, value, quality, received_at, extra) VALUES ";
 
-const EVENT_COLUMNS: usize = 9;
-const INSERT_EVENTS: &str = "INSERT INTO events (seq, id, cause, correlation, type, source, at, version, data) VALUES ";
+const EVENT_COLUMNS: usize = 10;
+const INSERT_EVENTS: &str =
+    "INSERT INTO events (seq, id, cause, correlation, type, source, at, version, data, traceparent) VALUES ";
 
 const AUDIT_COLUMNS: usize = 3;
 const INSERT_AUDIT: &str = "INSERT INTO audit (no, seq, mac) VALUES ";
@@ -116,6 +117,7 @@ impl Stage {
             at: rounded(new.at),
             source: new.source.as_ref().to_owned(),
             version: EVENT_VERSION,
+            traceparent: new.traceparent.clone(),
             event: new.event.clone(),
         };
         let n_bytes = json.len();
@@ -143,6 +145,7 @@ impl Stage {
             micros(envelope.at).into(),
             i32::from(envelope.version).into(),
             json.into(),
+            envelope.traceparent.as_ref().map(|traceparent| traceparent.as_str().to_owned()).into(),
         ]);
         self.committed.push(Committed { envelope: Arc::new(envelope), readings, n_bytes });
         seq

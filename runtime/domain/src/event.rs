@@ -1,8 +1,8 @@
 //! Everything that can happen, and the envelope it travels in.
 
 use crate::{
-    CorrelationId, EventId, SensorId, Seq, TechnicianId, access, anomaly, asset, case, decision, drift, model,
-    notification, prediction, reading, report, work_order,
+    CorrelationId, EventId, SensorId, Seq, TechnicianId, TraceParent, access, anomaly, asset, case, decision, drift,
+    model, notification, prediction, reading, report, work_order,
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -336,6 +336,9 @@ pub struct Envelope {
     pub source: String,
     /// Version of the event's form.
     pub version: u16,
+    /// The request's step of its caller's trace, if the caller told of one. A timer that runs out ends the trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,

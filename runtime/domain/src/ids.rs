@@ -77,6 +77,10 @@ text_id! {
     AssetId
 }
 text_id! {
+    /// A step of somebody's trace, as the header `traceparent` of W3C Trace Context writes it.
+    TraceParent
+}
+text_id! {
     /// A technician.
     TechnicianId
 }

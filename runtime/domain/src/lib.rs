@@ -25,6 +25,6 @@ pub mod work_order;
 pub use event::{Envelope, Event};
 pub use ids::{
     AssetId, CaseId, CorrelationId, DecisionRequestId, EventId, ModelId, NotificationId, ReadingNo, ReportId, SensorId,
-    Seq, TechnicianId, WorkOrderId,
+    Seq, TechnicianId, TraceParent, WorkOrderId,
 };
 pub use jiff::Timestamp;

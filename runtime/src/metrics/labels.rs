@@ -67,6 +67,8 @@ pub enum Limit {
     BatchBodyBytes,
     /// Items of a batch.
     BatchItems,
+    /// Levels of nesting of a JSON body.
+    JsonDepth,
     /// Requests with a body under way at once.
     IngestRequests,
     /// Bytes of their bodies.
@@ -113,13 +115,14 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::BodyReadTimeout,
         Self::BodyBytes,
         Self::BatchBodyBytes,
         Self::BatchItems,
+        Self::JsonDepth,
         Self::IngestRequests,
         Self::IngestBytes,
         Self::LagEvents,
@@ -152,6 +155,7 @@ impl Limit {
             Self::BodyBytes => "body_bytes_max",
             Self::BatchBodyBytes => "batch_body_bytes_max",
             Self::BatchItems => "batch_items_max",
+            Self::JsonDepth => "json_depth_max",
             Self::IngestRequests => "ingest_requests_max",
             Self::IngestBytes => "ingest_bytes_max",
             Self::LagEvents => "lag_events_max",

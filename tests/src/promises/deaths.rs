@@ -302,6 +302,7 @@ async fn drifts(store: Store, stop: Arc<AtomicBool>) {
             id: EventId(Uuid::now_v7()),
             cause: None,
             correlation: CorrelationId::from("deaths"),
+            traceparent: None,
             source: "test".into(),
             at: Clock::System.now(),
             event,

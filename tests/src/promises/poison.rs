@@ -158,6 +158,7 @@ async fn fill(folder: &Path, n: u64) -> anyhow::Result<()> {
                 id: EventId(Uuid::now_v7()),
                 cause: None,
                 correlation: CorrelationId::from("poison"),
+                traceparent: None,
                 source: "test".into(),
                 at: Clock::System.now(),
                 event: Event::TrainingRequested(TrainingRequested {

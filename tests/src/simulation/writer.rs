@@ -193,6 +193,7 @@ impl World {
             at: Timestamp::UNIX_EPOCH,
             source: String::new(),
             version: 1,
+            traceparent: None,
             event: Event::TimerDue { agent: String::new(), key: String::new() },
         };
         staged.events.push((Arc::new(envelope), kind));

@@ -243,7 +243,7 @@ async fn each_route_answers_in_the_form_that_clients_know_and_the_document_tells
     let left_out: Vec<_> = ROUTES
         .iter()
         .filter(|route| !asked.contains(&(route.method, route.pattern)) && !ELSEWHERE.contains(&route.pattern))
-        .filter(|route| has_its_own_story(route.pattern))
+        .filter(|route| !is_told_elsewhere(route.pattern))
         .map(|route| (route.method, route.pattern))
         .collect();
     assert_eq!(left_out, [], "routes without a contract test");
@@ -251,7 +251,7 @@ async fn each_route_answers_in_the_form_that_clients_know_and_the_document_tells
 }
 
 /// Whether the route belongs to a group that is told elsewhere as a whole.
-fn has_its_own_story(pattern: &str) -> bool {
+fn is_told_elsewhere(pattern: &str) -> bool {
     let groups = [
         "/api/v1/cases/{id}/",
         "/api/v1/dead-letters/",
@@ -263,7 +263,7 @@ fn has_its_own_story(pattern: &str) -> bool {
         "/api/v1/plant",
         "/api/v1/assets",
     ];
-    pattern != "/api/v1/sensors" && !groups.iter().any(|group| pattern.starts_with(group))
+    groups.iter().any(|group| pattern.starts_with(group))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -380,6 +380,42 @@ async fn a_request_keeps_its_names_and_is_packed_on_demand() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_of_a_traced_request_names_the_step_that_its_answer_told() {
+    // Given a caller that traces its requests,
+    let node = TestNode::start().await;
+    let client = node.client();
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let path = "/api/v1/demo/golden-path?sensor_events=15";
+    let asked = client.send(client.request(Method::POST, path).header("traceparent", given)).await;
+    let told = asked.headers["traceparent"].to_str().unwrap().to_owned();
+    assert!(told.starts_with(&given[..36]) && told != given, "{told}");
+    let started = asked.ok();
+    let complete = |status: &Value| (status["status"] != "running").then_some(());
+    client.until(started["status_url"].as_str().unwrap(), complete).await.unwrap();
+    // when agents act on what came of it, then what they say belongs to the trace,
+    let correlation = started["correlation_id"].as_str().unwrap();
+    let events = client.get(&format!("/api/v1/events?limit=1000&correlation_id={correlation}")).await.ok();
+    let named = |kind: &str| {
+        let events = events["events"].as_array().unwrap();
+        events.iter().find(|event| event["type"] == kind).unwrap_or_else(|| panic!("{kind}"))["traceparent"].clone()
+    };
+    for kind in ["readings_accepted", "anomaly_detected", "case_opened", "maintenance_predicted"] {
+        assert_eq!(named(kind), json!(told), "{kind}");
+    }
+    // and what comes of a request that nobody traces belongs to none.
+    client.post("/api/v1/data/ingest", &json!({ "sensor_id": "s", "value": 1.0, "correlation_id": uuid() })).await.ok();
+    let events = client.get(&format!("/api/v1/events?correlation_id={}", uuid())).await.ok();
+    assert_eq!(events["events"][0]["type"], "readings_accepted");
+    assert_eq!(events["events"][0].get("traceparent"), None);
+    node.stop().await;
+}
+
+/// A correlation of one request.
+fn uuid() -> &'static str {
+    "11111111-2222-4333-8444-555555555555"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_not_changed_is_not_sent_again() {
     let node = TestNode::start().await;
     let client = node.client();
@@ -393,5 +429,50 @@ async fn what_has_not_changed_is_not_sent_again() {
     let again = client.send(client.request(Method::GET, &path).header("if-none-match", &first.headers["etag"])).await;
     assert_eq!(again.status, 304);
     assert_eq!(again.headers["etag"], first.headers["etag"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_rests_on_what_is_no_longer_so_is_not_made() {
+    // Given a case as two people saw it,
+    let node = TestNode::start().await;
+    let client = node.client();
+    let started = client.post("/api/v1/demo/golden-path?sensor_events=15", &json!({})).await.ok();
+    let complete = |status: &Value| (status["status"] != "running").then_some(());
+    client.until(started["status_url"].as_str().unwrap(), complete).await.unwrap();
+    client.until_idle().await.unwrap();
+    let case = client.get("/api/v1/cases").await.ok()[0]["id"].as_str().unwrap().to_owned();
+    let order = client.get("/api/v1/work-orders").await.ok()[0]["work_order"].as_str().unwrap().to_owned();
+    let asset = client.get(&format!("/api/v1/cases/{case}")).await.ok()["asset"].as_str().unwrap().to_owned();
+    let changed = async |path: &str, tag: &str, body: &Value| {
+        client.send(client.request(Method::POST, path).header("if-match", tag).json(body)).await
+    };
+    let mut document = Document::of(client).await;
+    for (pattern, id, action, body) in [
+        ("/api/v1/cases/{id}", &case, "feedback", json!({ "confirmed": true })),
+        ("/api/v1/cases/{id}", &case, "acknowledge", json!({ "reason": "seen" })),
+        ("/api/v1/work-orders/{id}", &order, "verify", json!({ "reason": "it hums" })),
+        ("/api/v1/assets/{id}", &asset, "maintenance", json!({ "reason": "cleaning" })),
+    ] {
+        let path = pattern.replace("{id}", id);
+        let seen = client.get(&path).await;
+        let tag = seen.headers["etag"].to_str().unwrap();
+        // when one of them changes it,
+        let (act, route) = (format!("{path}/{action}"), format!("{pattern}/{action}"));
+        let refused = changed(&act, "\"0123\"", &body).await;
+        assert_eq!(refused.status, 412, "{act}: {}", refused.body);
+        document.hold("POST", &route, &refused);
+        let first = changed(&act, tag, &body).await;
+        assert!(first.status.is_success() || first.status == 409, "{act}: {}", first.body);
+        client.until_idle().await.unwrap();
+        // then the other one, who saw it before, is refused if that changed what either goes by.
+        let now = client.get(&path).await;
+        let is_other = now.headers["etag"].to_str().unwrap().split('.').next() != tag.split('.').next();
+        let second = changed(&act, tag, &body).await;
+        assert_eq!(second.status == 412, is_other, "{act}: {} {}", second.status, second.body);
+        assert_eq!(is_other, action != "feedback" && action != "verify", "{act}");
+        // Whoever looks again, or does not care, is not.
+        assert_ne!(changed(&act, "*", &body).await.status, 412, "{act}");
+    }
     node.stop().await;
 }

@@ -7,6 +7,7 @@ use super::of;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
+use crate::trace_context;
 use domain::decision::{Meaning, Received};
 use domain::reading::Incoming;
 use domain::{CorrelationId, DecisionRequestId, Envelope, Event, SensorId, Timestamp};
@@ -100,8 +101,8 @@ fn seed_of(correlation: &CorrelationId) -> u64 {
 
 /// Drives `run` in the background until its readings are in and its question is answered.
 pub(super) fn start(app: &App, run: Run) {
-    let app = app.clone();
-    app.clone().tasks.spawn(async move {
+    let (tasks, app) = (app.tasks.clone(), app.clone());
+    let drive_on = async move {
         for attempt in 1..=ATTEMPTS_MAX {
             let driven = AssertUnwindSafe(drive(&app, &run)).catch_unwind();
             let outcome = tokio::select! {
@@ -116,7 +117,8 @@ pub(super) fn start(app: &App, run: Run) {
                 Err(_) => warn!(correlation_id = %run.correlation, attempt, "the driver of a golden path panicked"),
             }
         }
-    });
+    };
+    tasks.spawn(trace_context::within(trace_context::current(), drive_on));
 }
 
 /// Takes up the runs that were under way when the node stopped.

@@ -641,6 +641,7 @@ mod tests {
                 at: second(seq - 1),
                 source: source.to_owned(),
                 version: 1,
+                traceparent: None,
                 event: serde_json::from_value(json!({ "type": name, "data": data })).unwrap(),
             });
             self
