@@ -37,7 +37,8 @@ const NO_TOKENS: &str = "nothing is signed with it: access is by API keys, see `
 const NO_MLFLOW: &str = "models stand in the store, under their sensor";
 const NO_S3: &str = "nothing is kept in S3";
 const DRIFT: &str = "every sensor is watched as it sends, see agents.drift";
-const NO_MAIL: &str = "no mail is sent under this name";
+const NO_MAIL: &str = "nothing ever read it: see SMTP_HOST and its like, which set smtp";
+const RECIPIENTS: &str = "see agents.notification, which says who is told of what";
 const NO_SCRIPT: &str = "it belonged to a script that is gone";
 
 /// Every name, in the order of the old documentation.
@@ -80,7 +81,7 @@ pub const OLD_NAMES: &[(&str, Fate)] = &[
     ("EMAIL_SMTP_PASSWORD", Fate::Ignored(NO_MAIL)),
     ("EMAIL_SMTP_PASS", Fate::Ignored(NO_MAIL)),
     ("EMAIL_SMTP_TLS", Fate::Ignored(NO_MAIL)),
-    ("EMAIL_TO", Fate::Ignored(NO_MAIL)),
+    ("EMAIL_TO", Fate::Ignored(RECIPIENTS)),
     ("LOG_LEVEL", Fate::Setting("logging.level", Form::Level)),
     ("EVENT_HANDLER_MAX_RETRIES", Fate::Setting("supervision.attempts_max", Form::OneLess)),
     ("EVENT_HANDLER_RETRY_DELAY_SECONDS", Fate::Setting("supervision.backoff_first_ms", Form::Seconds)),
@@ -100,7 +101,7 @@ pub const OLD_NAMES: &[(&str, Fate)] = &[
         "ORCHESTRATOR_VERY_URGENT_MAINTENANCE_DAYS_FACTOR",
         Fate::Setting("agents.human_decision.very_urgent_factor", Form::Same),
     ),
-    ("HEALTHCHECK_ENFORCE_DEPENDENCIES", Fate::Ignored("/readyz answers 503 when the node cannot serve")),
+    ("HEALTHCHECK_ENFORCE_DEPENDENCIES", Fate::Setting("health.enforce_dependencies", Form::Flag)),
     ("DISABLE_CHROMADB", Fate::Ignored("what was learnt stands in the store")),
     ("MLFLOW_TRACKING_URI", Fate::Ignored(NO_MLFLOW)),
     ("MLFLOW_S3_ENDPOINT_URL", Fate::Ignored(NO_MLFLOW)),
@@ -120,20 +121,20 @@ pub const OLD_NAMES: &[(&str, Fate)] = &[
     ("DRIFT_CHECK_SCHEDULE", Fate::Ignored(DRIFT)),
     ("RUN_STARTUP_CHECK", Fate::Ignored(DRIFT)),
     ("SLACK_WEBHOOK_URL", Fate::Ignored("messages go to webhook.url, in a form of our own")),
-    ("DRIFT_ALERT_EMAIL", Fate::Ignored(NO_MAIL)),
+    ("DRIFT_ALERT_EMAIL", Fate::Ignored(RECIPIENTS)),
     ("DRIFT_EVENT_CHANNEL", Fate::Ignored("events go through the log")),
     ("RETRAINING_ENABLED", Fate::Ignored("pause the agent retraining instead")),
     ("RETRAINING_COOLDOWN_HOURS", Fate::Setting("agents.retraining.cooldown_hours", Form::Same)),
     ("MAX_CONCURRENT_RETRAINING", Fate::Ignored("one detector is trained at a time")),
     ("MODELS_TO_RETRAIN", Fate::Ignored("the detector of whichever sensor drifts is trained anew")),
     ("TRAINING_TIMEOUT_MINUTES", Fate::Setting("agents.retraining.overdue_minutes", Form::Same)),
-    ("RETRAIN_SUCCESS_EMAIL", Fate::Ignored(NO_MAIL)),
-    ("SMTP_HOST", Fate::Ignored(NO_MAIL)),
-    ("SMTP_PORT", Fate::Ignored(NO_MAIL)),
-    ("SMTP_USER", Fate::Ignored(NO_MAIL)),
-    ("SMTP_PASSWORD", Fate::Ignored(NO_MAIL)),
-    ("FROM_EMAIL", Fate::Ignored(NO_MAIL)),
-    ("EMAIL_NOTIFICATIONS_ENABLED", Fate::Ignored(NO_MAIL)),
+    ("RETRAIN_SUCCESS_EMAIL", Fate::Ignored(RECIPIENTS)),
+    ("SMTP_HOST", Fate::Setting("smtp.host", Form::Same)),
+    ("SMTP_PORT", Fate::Setting("smtp.port", Form::Same)),
+    ("SMTP_USER", Fate::Setting("smtp.username", Form::Same)),
+    ("SMTP_PASSWORD", Fate::Secret),
+    ("FROM_EMAIL", Fate::Setting("smtp.from", Form::Same)),
+    ("EMAIL_NOTIFICATIONS_ENABLED", Fate::Ignored("mail is sent when smtp.host names a server")),
     ("DOCKER_ENV", Fate::Ignored(NO_SCRIPT)),
     ("NOTEBOOK_FILE", Fate::Ignored(NO_SCRIPT)),
     ("OUT", Fate::Ignored(NO_SCRIPT)),

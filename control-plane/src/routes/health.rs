@@ -10,7 +10,7 @@ use persistence::StoreError;
 use persistence::redis::RedisHealth;
 use runtime::{AgentStatus, Kind, State};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -38,8 +38,26 @@ pub(crate) struct Health {
     timestamp: String,
 }
 
+/// What is told with 503 where `[health]` says so, in the form of the old contract.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Unhealthy {
+    detail: Health,
+}
+
+/// `[health]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// A dependency that does not answer is a 503.
+    enforce_dependencies: bool,
+}
+
 async fn health(app: App, _: Call) -> Result<Reply, ApiError> {
-    Reply::json(&overall(&app).await)
+    let health = overall(&app).await;
+    if app.health.enforce_dependencies && health.status != "ok" {
+        return Ok(later(Reply::json(&Unhealthy { detail: health })?));
+    }
+    Reply::json(&health)
 }
 
 async fn overall(app: &App) -> Health {
@@ -51,6 +69,11 @@ async fn overall(app: &App) -> Health {
     };
     let status = if [database, redis].contains(&"failed") { "degraded" } else { "ok" };
     Health { status, database, redis, timestamp: instants::naive(app.now()) }
+}
+
+/// The same with 503, and when it is worth asking again.
+fn later(reply: Reply) -> Reply {
+    reply.status(StatusCode::SERVICE_UNAVAILABLE).header("retry-after", "1")
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -82,12 +105,13 @@ async fn ready(app: App, _: Call) -> Result<Reply, ApiError> {
         !app.stopping.is_cancelled() && !agents.iter().filter(impaired).any(|agent| agent.kind == Kind::Essential);
     let impaired: Vec<Impaired> =
         agents.iter().filter(impaired).map(|agent| Impaired { name: agent.name, state: agent.state }).collect();
-    let (status, code) = match (serves, impaired.is_empty()) {
-        (false, _) => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
-        (true, false) => ("degraded", StatusCode::OK),
-        (true, true) => ("ready", StatusCode::OK),
+    let status = match (serves, impaired.is_empty()) {
+        (false, _) => "unavailable",
+        (true, false) => "degraded",
+        (true, true) => "ready",
     };
-    Ok(Reply::json(&Readiness { status, impaired })?.status(code))
+    let reply = Reply::json(&Readiness { status, impaired })?;
+    Ok(if serves { reply } else { later(reply) })
 }
 
 #[derive(Serialize, JsonSchema)]
