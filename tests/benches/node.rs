@@ -3,6 +3,7 @@
 //! `cargo bench -p tests`. Each figure of ingestion is taken until every reading is also scored.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
+use config::Config;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use simulations::load::{Load, Settings};
 use std::io::Write;
@@ -15,6 +16,12 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const SENSORS: usize = 1_000;
+
+/// Limits that would refuse a bench what it does on purpose.
+fn unhindered(config: Config) -> Config {
+    let lag = config.with("limits.lag_events_max", 10_000_000).unwrap();
+    lag.with("server.connections_per_address_max", 4_096).unwrap()
+}
 
 /// Bodies of `n` batches of `size` readings each, one round over all sensors after the other.
 fn bodies(n: usize, size: usize) -> Vec<String> {
@@ -70,8 +77,7 @@ fn ingest(criterion: &mut Criterion) {
         let path = if size == 1 { "/api/v1/data/ingest" } else { "/api/v1/data/ingest/batch" };
         group.throughput(Throughput::Elements(size as u64));
         for scored in [false, true] {
-            let node =
-                rt.block_on(TestNode::start_with(|config| config.with("limits.lag_events_max", 10_000_000).unwrap()));
+            let node = rt.block_on(TestNode::start_with(unhindered));
             let name = format!("batch_{size}/{}", if scored { "until_scored" } else { "until_acknowledged" });
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|iterations| {
@@ -123,7 +129,7 @@ fn golden_path(criterion: &mut Criterion) {
 /// Decisions that come in by HTTP are heard by human_decision, learning and notification.
 fn events_through_three_agents(criterion: &mut Criterion) {
     let rt = Runtime::new().unwrap();
-    let node = rt.block_on(TestNode::start_with(|config| config.with("limits.lag_events_max", 10_000_000).unwrap()));
+    let node = rt.block_on(TestNode::start_with(unhindered));
     let mut group = criterion.benchmark_group("events");
     group.sample_size(10).throughput(Throughput::Elements(1));
     group.bench_function("through_three_agents", |bencher| {

@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let client = node.client();
     let address = client.base().trim_start_matches("http://").parse()?;
     let key = client.key().context("an empty folder gives a key")?;
-    let mut out = std::io::stdout().lock();
+    let (mut out, mut missed) = (std::io::stdout().lock(), Vec::new());
     for kind in Kind::ALL {
         let limit = limit(kind)?;
         let (calm, ()) = behaved(client, "/livez", tokio::time::sleep(limit)).await?;
@@ -51,8 +51,13 @@ async fn main() -> anyhow::Result<()> {
              behaves: p99 {before:.2?} alone, {during:.2?} beside them, {} requests, none failed",
             beside.len()
         )?;
-        ensure!(late == 0, "{late} connections of {kind:?} outlived their limit by more than a second");
-        ensure!(during <= 2 * before.max(Duration::from_millis(1)), "p99 more than doubled beside {kind:?}");
+        if late != 0 {
+            missed.push(format!("{late} connections of {kind:?} outlived their limit by more than a second"));
+        }
+        if 2 * before.max(Duration::from_millis(1)) < during {
+            missed.push(format!("p99 more than doubled beside {kind:?}"));
+        }
     }
+    ensure!(missed.is_empty(), "{}", missed.join("; "));
     Ok(())
 }

@@ -27,12 +27,16 @@ struct Args {
     seconds: u64,
 }
 
-/// What is asked, how much of it must be answered in what time, and where the target comes from.
-const TARGETS: [(&str, Method, f64, u64); 7] = [
+/// Clients that wait for answers share one address here, which a node would not let them elsewhere.
+const SETTINGS: [(&str, &str); 1] = [("SMART_MAINTENANCE__SERVER__CONNECTIONS_PER_ADDRESS_MAX", "4096")];
+
+/// What is asked, and how much of it must be answered in how many milliseconds.
+const TARGETS: [(&str, Method, f64, u64); 8] = [
     ("/health", Method::GET, 0.99, 20),
     ("/api/v1/sensors/readings?limit=100", Method::GET, 0.95, 200),
     ("/api/v1/sensors/sensors", Method::GET, 0.95, 200),
     ("/api/v1/decisions", Method::GET, 0.95, 200),
+    ("/api/v1/decisions/submit", Method::POST, 0.95, 200),
     ("/api/v1/maintenance/scheduled", Method::GET, 0.95, 200),
     ("/api/v1/ml/predict", Method::POST, 0.95, 1_500),
     ("/api/v1/ml/check_drift", Method::POST, 0.99, 5_000),
@@ -105,9 +109,22 @@ async fn probe(
     path: &str,
     during: Duration,
 ) -> anyhow::Result<Result<Vec<Duration>, u16>> {
+    // Members that a route does not know are ignored.
     let body = json!({
-        "model_name": "anomaly", "model_version": "", "features": { "temperature": 20.0 }, "sensor_id": "load-1",
+        "model_name": "ai4i_classifier_randomforest_baseline",
+        "features": {
+            "Air_temperature_K": 302.0, "Process_temperature_K": 309.5, "Rotational_speed_rpm": 1300, "Torque_Nm": 55.0,
+            "Tool_wear_min": 50,
+        },
+        "sensor_id": "load-1",
+        "request_id": "load",
+        "decision": "approved",
+        "operator_id": "load",
     });
+    if path.ends_with("predict") {
+        // The first question trains the model.
+        client.try_send(client.request(method.clone(), path).json(&body)).await?;
+    }
     // Ten a minute are allowed.
     let pause = Duration::from_millis(if path.ends_with("check_drift") { 6_500 } else { 50 });
     let mut took = Vec::new();
@@ -133,7 +150,7 @@ async fn probe(
 async fn main() -> anyhow::Result<()> {
     let during = Duration::from_secs(Args::parse().seconds);
     let folder = tempfile::tempdir()?;
-    let node = Process::start(folder.path(), None, &[])?;
+    let node = Process::start_with(folder.path(), None, &[], &SETTINGS)?;
     let client = node.client().clone();
     let mut out = std::io::stdout().lock();
     let peak = peak(&client, during).await.context("the node takes readings")?;
@@ -159,7 +176,10 @@ async fn main() -> anyhow::Result<()> {
     while let Some(probed) = probes.join_next().await {
         let (path, share, target, took) = probed?;
         match took? {
-            Err(status) => writeln!(out, "{path}: answered {status}, so it was not timed")?,
+            Err(status) => {
+                writeln!(out, "{path}: answered {status}, so it was not timed")?;
+                missed.push(path.to_owned());
+            }
             Ok(took) => {
                 let (reached, target) = (quantile(&took, share), Duration::from_millis(target));
                 writeln!(
