@@ -1,5 +1,6 @@
 //! The contract: each route of the table answers as its entry says, when all is well and when it is not.
 
+mod clients;
 mod errors;
 mod ml;
 mod replies;
