@@ -149,7 +149,7 @@ pub struct EmailDelivery {
 
 impl Agent for EmailDelivery {
     const NAME: &'static str = "email_delivery";
-    const EFFECTS: Effects = Effects::Outside { deadline: DEADLINE };
+    const EFFECTS: Effects = Effects::Outside { deadline: DEADLINE, may_end_process: false };
     type Settings = Settings;
     type Deps = Option<Mailer>;
     type State = ();

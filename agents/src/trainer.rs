@@ -49,7 +49,7 @@ pub struct Trainer {
 
 impl Agent for Trainer {
     const NAME: &'static str = "trainer";
-    const EFFECTS: Effects = Effects::Outside { deadline: Duration::from_secs(300) };
+    const EFFECTS: Effects = Effects::Outside { deadline: Duration::from_secs(300), may_end_process: true };
     type Settings = Settings;
     type Deps = History;
     type State = ();

@@ -140,7 +140,7 @@ pub struct WebhookDelivery {
 
 impl Agent for WebhookDelivery {
     const NAME: &'static str = "webhook_delivery";
-    const EFFECTS: Effects = Effects::Outside { deadline: DEADLINE };
+    const EFFECTS: Effects = Effects::Outside { deadline: DEADLINE, may_end_process: false };
     type Settings = Settings;
     type Deps = Option<Receiver>;
     type State = ();

@@ -63,6 +63,11 @@ pub enum Effects {
     Outside {
         /// Time that one intent may take.
         deadline: Duration,
+        /// Whether one may take the process with it, as one that needs much memory may. The end of a process is held
+        /// against such an intent as against an event. Any other is carried out again until it has an outcome,
+        /// however often the process ends: it mostly waits for somebody else, so that its time is as good as any for
+        /// a process to be killed.
+        may_end_process: bool,
     },
 }
 

@@ -153,8 +153,11 @@ impl<A: Agent> Tenure<A> {
         // Only an event that was seen to fail is charged with the end of the previous incarnation.
         let charged = self.slot.charged();
         let in_hand_max = passage::in_hand_max(self.shared.settings.chunk_events_max);
-        let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, in_hand_max).await?;
+        let mut incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, in_hand_max).await?;
         self.slot.settle();
+        if matches!(A::EFFECTS, Effects::Outside { may_end_process: false, .. }) {
+            (incarnation.clean, incarnation.alone_until) = (true, Seq(0));
+        }
         let Incarnation { epoch, cursor, .. } = incarnation;
         let state = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
@@ -215,7 +218,7 @@ impl<A: Agent> Tenure<A> {
     async fn handle(&self, state: &mut A::State, message: A::Message, envelope: &Envelope) -> Result<Said, Failure> {
         let deadline = match A::EFFECTS {
             Effects::None => self.shared.settings.handle_deadline(),
-            Effects::Outside { deadline } => deadline,
+            Effects::Outside { deadline, .. } => deadline,
         };
         let mut ctx = Ctx::new(A::NAME, ReadingSource::Log(self.shared.store.log().clone()), envelope);
         let span = info_span!("handle", agent = A::NAME, seq = envelope.seq.0, event_id = %envelope.id, correlation_id = %envelope.correlation);

@@ -8,22 +8,26 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tests::client::{Client, PATIENCE};
 use tests::process::Process;
-use tests::sinks::{MailServer, Receiver, header};
+use tests::sinks::{MailServer, Receiver, Relay, header};
 
 const SECRETS: [(&str, &str); 1] = [("WEBHOOK_SECRET", "whsec_c3RvcnkgdGVsbGVy")];
 const N_CALM: u32 = 400;
+/// More often than an event may be tried that ends its process.
+const N_KILLS: usize = 6;
 
 /// A plant of one folder, and what its node tells.
 struct Plant {
     folder: TempDir,
     settings: PathBuf,
     mail: MailServer,
+    way_to_mail: Relay,
     receiver: Receiver,
 }
 
 impl Plant {
-    async fn new() -> Self {
-        let (folder, mail, receiver) = (TempDir::new().unwrap(), MailServer::start(), Receiver::start().await);
+    async fn new(mail: MailServer, encryption: &str) -> Self {
+        let (folder, receiver) = (TempDir::new().unwrap(), Receiver::start().await);
+        let way_to_mail = Relay::to(mail.port()).await;
         let settings = folder.path().join("settings.toml");
         let text = format!(
             r#"
@@ -33,7 +37,7 @@ impl Plant {
             [smtp]
             host = "127.0.0.1"
             port = {}
-            encryption = "none"
+            encryption = "{encryption}"
             from = "Press shop <press@example.org>"
             [agents.notification]
             email_priority_min = "low"
@@ -44,15 +48,22 @@ impl Plant {
             ]
             "#,
             receiver.address(),
-            mail.port(),
+            way_to_mail.port(),
         );
         std::fs::write(&settings, text).unwrap();
-        Self { folder, settings, mail, receiver }
+        Self { folder, settings, mail, way_to_mail, receiver }
     }
 
     fn start(&self, key: Option<&str>) -> Process {
+        self.start_trusting(key, &[])
+    }
+
+    /// A node that trusts the certificates in the file `trusted`, if there is one.
+    fn start_trusting(&self, key: Option<&str>, trusted: &[&str]) -> Process {
         let settings = ["--config", self.settings.to_str().unwrap()];
-        Process::start_with(&self.folder.path().join("data"), key, &settings, &SECRETS).unwrap()
+        let trusted = trusted.iter().map(|file| ("SSL_CERT_FILE", *file));
+        let variables: Vec<(&str, &str)> = SECRETS.into_iter().chain(trusted).collect();
+        Process::start_with(&self.folder.path().join("data"), key, &settings, &variables).unwrap()
     }
 
     /// How often each message has arrived by e-mail.
@@ -107,7 +118,7 @@ fn once_each(ids: &[String]) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_normal_running_a_notice_arrives_once_by_mail_and_once_by_webhook() {
-    let plant = Plant::new().await;
+    let plant = Plant::new(MailServer::start(), "none").await;
     let node = plant.start(None);
     let client = node.client();
     trouble(client, "press-1").await;
@@ -127,28 +138,60 @@ async fn in_normal_running_a_notice_arrives_once_by_mail_and_once_by_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_killed_while_it_delivers_sends_again_under_the_same_id() {
-    let plant = Plant::new().await;
-    // Given a node that is killed right after the receiver got its first message and before it could answer,
+async fn a_node_that_is_killed_again_and_again_while_it_delivers_sends_each_message_again_under_the_same_id() {
+    let plant = Plant::new(MailServer::start(), "none").await;
+    // Given a mail and a message to the webhook that arrive, while the node never hears that they did,
     plant.receiver.silence(true);
-    let node = plant.start(None);
-    trouble(node.client(), "press-1").await;
+    plant.way_to_mail.silence(true);
+    let mut node = plant.start(None);
     let key = node.client().key().map(str::to_owned);
-    let began = Instant::now();
-    while plant.receiver.requests().is_empty() || plant.mail.mails().is_empty() {
-        assert!(began.elapsed() < PATIENCE, "something is posted and something is mailed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    trouble(node.client(), "press-1").await;
+    // when the node is killed then, and each time it tries again,
+    for n in 1..=N_KILLS {
+        let began = Instant::now();
+        while plant.receiver.requests().len() < n || plant.mail.mails().len() < n {
+            assert!(began.elapsed() < PATIENCE, "nothing is posted or mailed in life {n}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node.kill().unwrap();
+        node = plant.start(key.as_deref());
     }
+    let unheard =
+        [header(&plant.receiver.requests()[0], "webhook-id"), header(&plant.mail.mails()[0], "X-Notification-Id")];
+    let [posted_first, mailed_first] = unheard.map(Option::unwrap);
     node.kill().unwrap();
-    let unanswered = header(&plant.receiver.requests()[0], "webhook-id").unwrap();
     plant.receiver.silence(false);
+    plant.way_to_mail.silence(false);
 
-    // when it runs again, then each message has arrived, none under another id,
+    // and runs at last, then each message has arrived, none under another id, and none was given up;
     let node = plant.start(key.as_deref());
     let (by_mail, by_webhook) = (delivered(node.client(), "email").await, delivered(node.client(), "webhook").await);
     let (mailed, posted) = (plant.mailed(), plant.posted());
     assert_eq!(mailed.keys().collect::<Vec<_>>(), once_each(&by_mail).keys().collect::<Vec<_>>());
     assert_eq!(posted.keys().collect::<Vec<_>>(), once_each(&by_webhook).keys().collect::<Vec<_>>());
-    // and the one that nobody had acknowledged came again.
-    assert!(2 <= posted[&unanswered], "{posted:?}");
+    assert_eq!(node.client().get("/api/v1/dead-letters").await.ok(), json!([]));
+    // those that nobody had acknowledged came in each life.
+    assert!(N_KILLS < posted[&posted_first] && N_KILLS < mailed[&mailed_first], "{posted:?} {mailed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_must_be_encrypted_goes_to_a_server_that_is_trusted_and_to_no_other() {
+    let plant = Plant::new(MailServer::start_encrypted(), "starttls").await;
+    // Given a server with a certificate that nobody vouches for,
+    let node = plant.start(None);
+    let key = node.client().key().map(str::to_owned);
+    trouble(node.client(), "press-1").await;
+    // then nothing is sent, and the list says why.
+    let path = "/api/v1/notifications?limit=1000&channel=email&state=failed";
+    let refused = node.client().until(path, |list| list[0]["error"].as_str().map(str::to_owned)).await.unwrap();
+    assert!(refused.contains("certificate"), "{refused}");
+    assert_eq!(plant.mailed(), BTreeMap::new());
+    node.kill().unwrap();
+    // When the machine trusts it, mail goes out.
+    let certificate = plant.mail.certificate();
+    let node = plant.start_trusting(key.as_deref(), &[certificate.to_str().unwrap()]);
+    trouble(node.client(), "press-2").await;
+    let path = "/api/v1/notifications?limit=1000&channel=email&state=sent";
+    let sent = node.client().until(path, |list| list[0]["notification"].as_str().map(str::to_owned)).await.unwrap();
+    assert_eq!(plant.mailed().get(&sent), Some(&1));
 }
