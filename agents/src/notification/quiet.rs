@@ -1,11 +1,20 @@
 //! Quiet hours: when nobody is to be woken by what can wait.
 
+use super::{Notification, State};
 use anyhow::ensure;
-use domain::Timestamp;
+use domain::case::Priority;
+use domain::notification::{Channel, Requested};
+use domain::{NotificationId, Timestamp};
 use jiff::ToSpan as _;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use runtime::Ctx;
+use serde::{Deserialize, Serialize};
+
+/// Lines of what quiet hours held back that one mail tells.
+const HELD_LINES_MAX: usize = 100;
+/// The one timer.
+const KEY: &str = "quiet/end";
 
 /// Hours of some weekdays, by the clock on the wall.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -48,8 +57,66 @@ impl Quiet {
     }
 }
 
+/// Mails to one address that wait for the end of quiet hours.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Held {
+    lines: Vec<String>,
+    n_more: u32,
+}
+
+impl Held {
+    fn add(&mut self, line: String) {
+        if self.lines.len() < HELD_LINES_MAX {
+            self.lines.push(line);
+        } else {
+            self.n_more += 1;
+        }
+    }
+}
+
+impl Notification {
+    /// When the quiet that holds back a mail of that priority ends, if it is quiet now.
+    pub(super) fn quiet_until(&self, priority: Priority, now: Timestamp) -> Option<Timestamp> {
+        let holds = priority < self.settings.quiet_priority_min;
+        holds.then(|| until(&self.settings.quiet, now, &self.outlets.time_zone)).flatten()
+    }
+
+    /// Holds a mail to `address` back until the quiet ends at `end`.
+    pub(super) fn hold_back(
+        &self,
+        state: &mut State,
+        (address, priority, subject): (&str, Priority, &str),
+        end: Timestamp,
+        ctx: &mut Ctx,
+    ) {
+        let line = format!("{}  {}  {subject}", self.wall(ctx.now()), priority.as_str());
+        state.quiet.entry(address.to_owned()).or_default().add(line);
+        ctx.wake_at(KEY, end);
+    }
+
+    /// Sends what quiet hours held back, one mail an address.
+    pub(super) fn quiet_is_over(&self, state: &mut State, ctx: &mut Ctx) {
+        for (address, Held { lines, n_more }) in std::mem::take(&mut state.quiet) {
+            let n_held = lines.len() as u64 + u64::from(n_more);
+            let mut body = lines.join("\r\n");
+            if 0 < n_more {
+                body += &format!("\r\nand {n_more} more, which the list of notifications has.");
+            }
+            let requested = Requested {
+                notification: NotificationId(ctx.id()),
+                channel: Channel::Email,
+                recipient: address,
+                priority: Priority::Low,
+                subject: format!("During quiet hours: {n_held} messages"),
+                body,
+            };
+            state.outbox.send(requested, ctx);
+        }
+    }
+}
+
 /// When the quiet of `hours` ends, if `now` is in them; hours that follow one another are one quiet.
-pub(super) fn until(hours: &[Quiet], now: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {
+fn until(hours: &[Quiet], now: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {
     let mut end = None;
     // A week of hours without a gap would never end.
     for _ in 0..=hours.len() * 7 {
