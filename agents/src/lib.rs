@@ -83,7 +83,7 @@ pub fn tree(config: &Config, store: &Store, clock: &Clock, secrets: &Secrets) ->
         child::<Prediction>(config, store.history())?,
         child::<HumanDecision>(config, ())?,
         child::<Scheduling>(config, time_zone)?,
-        child::<Notification>(config, outlets)?,
+        child::<Notification>(config, (outlets, store.history()))?,
         child::<MaintenanceLog>(config, ())?,
         child::<Learning>(config, ())?,
         child::<Drift>(config, ())?,

@@ -2,16 +2,17 @@
 //!
 //! Takes in: `CaseOpened`, `CaseUpdated`, `DecisionRequired`, `DecisionExpired`, `MaintenanceScheduled`,
 //! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`; what answers a question (`MaintenanceApproved`,
-//! `MaintenanceDeclined`, `CaseClosed`); what people do to a case (`CaseAcknowledged`, `CaseShelved`,
-//! `CaseUnshelved`); what became of its messages (`NotificationSent`, `NotificationFailed`); its timers.
+//! `MaintenanceDeclined`, `CaseClosed`); what people put aside and take back (`CaseAcknowledged`, `CaseShelved`,
+//! `CaseUnshelved`, `AssetMaintenanceBegan`, `AssetMaintenanceEnded`); what became of its messages (`NotificationSent`, `NotificationFailed`); its timers.
 //! Emits: `NotificationRequested`, with `NotificationSent` beside it where the console is the channel: a
 //! message there is delivered by being stored. E-mails and the webhook's messages are carried out by workers.
-//! Remembers: what each recipient got within the last hour, the open cases, the questions that are repeated until
-//! they are answered, what quiet hours hold back, and the messages that are on their way out.
+//! Remembers: what each recipient got within the last hour, the open cases, the assets out of service, the questions
+//! that are repeated until they are answered, what quiet hours hold back, and the messages that are on their way out.
 //!
 //! A role hears of what its routes say. What goes out for one notice is one e-mail for each address, however many
 //! of its roles hear of it, and one message to the webhook.
 
+mod aside;
 mod escalation;
 mod outbox;
 mod questions;
@@ -21,16 +22,18 @@ mod routing;
 mod tests;
 
 use anyhow::ensure;
-use domain::case::{Opened, Priority, Updated};
+use domain::asset::{MaintenanceBegan, MaintenanceEnded};
+use domain::case::{Opened, Priority, Unshelved, Updated};
 use domain::decision::{Expired, Proposal, Required};
 use domain::drift::Detected;
 use domain::model::TrainingFailed;
 use domain::notification::{Channel, Failed, Sent};
 use domain::work_order::{Scheduled, SchedulingFailed};
-use domain::{CaseId, DecisionRequestId, Event, Timestamp};
+use domain::{AssetId, CaseId, DecisionRequestId, Event, Timestamp};
 use escalation::take_up;
 use jiff::tz::TimeZone;
 use outbox::Outbox;
+use persistence::History;
 use questions::{Question, answered};
 use quiet::{Held, Quiet};
 use routing::Inbox;
@@ -82,6 +85,7 @@ pub struct Outlets {
 pub struct Notification {
     settings: Settings,
     outlets: Outlets,
+    history: History,
 }
 
 /// What it remembers.
@@ -93,6 +97,8 @@ pub struct State {
     /// What quiet hours hold back, by address.
     quiet: BTreeMap<String, Held>,
     outbox: Outbox,
+    /// Assets out of service, and since when.
+    out_of_service: BTreeMap<AssetId, Timestamp>,
 }
 
 /// An open case.
@@ -100,8 +106,8 @@ pub struct State {
 struct Open {
     name: String,
     priority: Priority,
-    /// Nobody wants to hear of it for now.
-    is_shelved: bool,
+    /// Since when nobody wants to hear of it.
+    shelved_at: Option<Timestamp>,
     /// Somebody has seen it.
     is_taken_up: bool,
 }
@@ -125,7 +131,11 @@ pub enum Message {
     /// A case was put aside.
     Shelved(CaseId),
     /// A case is back from the shelf.
-    Unshelved(CaseId, String),
+    Unshelved(Unshelved),
+    /// An asset was taken out of service.
+    Began(MaintenanceBegan),
+    /// It is back.
+    Ended(MaintenanceEnded),
     /// A message arrived.
     Sent(Sent),
     /// A message did not.
@@ -152,13 +162,13 @@ pub enum Message {
 
 impl Agent for Notification {
     const NAME: &'static str = "notification";
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
     type Settings = Settings;
-    type Deps = Outlets;
+    type Deps = (Outlets, History);
     type State = State;
     type Message = Message;
 
-    fn start(settings: Settings, outlets: Outlets) -> anyhow::Result<Self> {
+    fn start(settings: Settings, (outlets, history): (Outlets, History)) -> anyhow::Result<Self> {
         let Settings { dedupe_minutes, per_hour_max, repeat_minutes, .. } = settings;
         ensure!((0..=60).contains(&dedupe_minutes), "dedupe_minutes must be 0 to 60, got {dedupe_minutes}");
         ensure!(0 < per_hour_max, "per_hour_max must be at least 1");
@@ -178,7 +188,7 @@ impl Agent for Notification {
             let is_address = email.parse::<lettre::Address>().is_ok();
             ensure!(!role.is_empty() && is_address, "contacts: {role:?} has the address {email:?}, which is none");
         }
-        Ok(Self { settings, outlets })
+        Ok(Self { settings, outlets, history })
     }
 
     fn accept(event: &Event) -> Option<Message> {
@@ -188,7 +198,9 @@ impl Agent for Notification {
             Event::CaseClosed(closed) => Message::Closed(closed.case),
             Event::CaseAcknowledged(acknowledged) => Message::Acknowledged(acknowledged.case),
             Event::CaseShelved(shelved) => Message::Shelved(shelved.case),
-            Event::CaseUnshelved(unshelved) => Message::Unshelved(unshelved.case, unshelved.reason.clone()),
+            Event::CaseUnshelved(unshelved) => Message::Unshelved(unshelved.clone()),
+            Event::AssetMaintenanceBegan(began) => Message::Began(began.clone()),
+            Event::AssetMaintenanceEnded(ended) => Message::Ended(ended.clone()),
             Event::NotificationSent(sent) if sent.channel != Channel::Console => Message::Sent(sent.clone()),
             Event::NotificationFailed(failed) => Message::Failed(failed.clone()),
             Event::DecisionRequired(required) => Message::Required(required.clone()),
@@ -230,10 +242,15 @@ impl Agent for Notification {
             Message::Shelved(case) => {
                 take_up(state, case, ctx);
                 if let Some(open) = state.cases.get_mut(&case) {
-                    open.is_shelved = true;
+                    open.shelved_at = Some(ctx.now());
                 }
             }
-            Message::Unshelved(case, reason) => self.unshelved(state, case, &reason, ctx),
+            Message::Unshelved(unshelved) => self.unshelved(state, unshelved, ctx).await?,
+            // One that goes on was only given another reason, or another end.
+            Message::Began(began) => {
+                state.out_of_service.entry(began.asset).or_insert(ctx.now());
+            }
+            Message::Ended(ended) => self.in_service(state, ended, ctx).await?,
             Message::Sent(Sent { notification, channel, .. }) => state.outbox.sent(notification, channel, ctx),
             Message::Failed(failed) => state.outbox.failed(&failed, &self.settings.resend_minutes, ctx),
             Message::Resend(key) => state.outbox.resend(&key, ctx),
@@ -278,7 +295,7 @@ impl Notification {
         let again = if opened.recurrence_of.is_some() { " again" } else { "" };
         let subject = format!("Case opened{again}: {name}");
         let priority = opened.priority;
-        let open = Open { name, priority, is_shelved: false, is_taken_up: false };
+        let open = Open { name, priority, shelved_at: None, is_taken_up: false };
         state.cases.insert(opened.case, open);
         let body = format!("{} First seen at {}.", opened.reason, self.wall(opened.first_evidence_at));
         self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
@@ -299,15 +316,6 @@ impl Notification {
             let subject = format!("Case now {}: {}", priority.as_str(), case_name(state, case));
             self.tell(state, self.by_priority(priority), priority, &subject, reason, ctx);
         }
-    }
-
-    fn unshelved(&self, state: &mut State, case: CaseId, reason: &str, ctx: &mut Ctx) {
-        let Some(open) = state.cases.get_mut(&case).filter(|open| open.is_shelved) else { return };
-        open.is_shelved = false;
-        open.is_taken_up = false;
-        let (priority, subject) = (open.priority, format!("Back from the shelf, still open: {}", open.name));
-        self.tell(state, self.by_priority(priority), priority, &subject, reason, ctx);
-        self.watch(case, priority, ctx);
     }
 
     fn scheduled(&self, state: &mut State, scheduled: &Scheduled, ctx: &mut Ctx) {
@@ -337,7 +345,7 @@ impl Notification {
 }
 
 fn is_shelved(state: &State, case: Option<CaseId>) -> bool {
-    case.and_then(|case| state.cases.get(&case)).is_some_and(|open| open.is_shelved)
+    case.and_then(|case| state.cases.get(&case)).is_some_and(|open| open.shelved_at.is_some())
 }
 
 fn case_name(state: &State, case: CaseId) -> String {

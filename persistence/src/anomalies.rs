@@ -117,6 +117,8 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Source time at most this.
     pub to: Option<Timestamp>,
+    /// Receive time at least this.
+    pub received_from: Option<Timestamp>,
 }
 
 /// Anomalies, newest source time first.
@@ -152,6 +154,7 @@ fn chosen(filter: &Filter) -> sea_orm::Select<row::Entity> {
         .apply_if(filter.verdict, |rows, verdict| rows.filter(row::Column::Verdict.eq(verdict.as_str())))
         .apply_if(filter.from, |rows, from| rows.filter(row::Column::TakenAt.gte(micros(from))))
         .apply_if(filter.to, |rows, to| rows.filter(row::Column::TakenAt.lte(micros(to))))
+        .apply_if(filter.received_from, |rows, from| rows.filter(row::Column::At.gte(micros(from))))
 }
 
 /// Anomalies of one sensor measured at `since` or later, newest first.

@@ -35,6 +35,13 @@ async fn overheat(client: &Client, at: Timestamp) {
     client.until_idle().await.unwrap();
 }
 
+/// What the console was told, newest first, whose subject begins with `subject`.
+async fn told(client: &Client, subject: &str) -> Vec<Value> {
+    let list = client.get("/api/v1/notifications?limit=1000&channel=console").await.ok();
+    let list = list.as_array().unwrap().iter();
+    list.filter(|message| message["subject"].as_str().unwrap().starts_with(subject)).cloned().collect()
+}
+
 /// The same node after a stop and a start.
 async fn restarted(node: TestNode) -> TestNode {
     let key = node.client().key().unwrap().to_owned();
@@ -67,6 +74,11 @@ async fn a_shelved_case_survives_a_restart_gathers_evidence_and_comes_back_by_it
     let shelf = json!({ "reason": "parts on the way", "until": back_at.to_string() });
     client.post(&format!("{path}/shelve"), &shelf).await.ok();
     assert_eq!(client.post(&format!("{path}/shelve"), &shelf).await.status, 409);
+    // It gathers evidence, and tells nobody.
+    overheat(client, now + minutes(30)).await;
+    let n_told = told(client, "").await.len();
+    let evidence = client.get(&path).await.ok()["evidence_count"].as_u64().unwrap();
+    assert!(30 < evidence, "{evidence}");
 
     // It is still there after a restart, and so is who has seen it.
     let node = restarted(node).await;
@@ -80,11 +92,20 @@ async fn a_shelved_case_survives_a_restart_gathers_evidence_and_comes_back_by_it
     }
 
     // Then its time is over: it comes back, and the log says why and when.
-    let told = client.until(&path, |page| page["shelved"].is_null().then(|| page.clone())).await.unwrap();
-    assert_eq!(told["closed_at"], Value::Null, "it is still open");
-    let back = told["history"].as_array().unwrap().iter().find(|step| step["type"] == "case_unshelved").unwrap();
+    let page = client.until(&path, |page| page["shelved"].is_null().then(|| page.clone())).await.unwrap();
+    assert_eq!(page["closed_at"], Value::Null, "it is still open");
+    let back = page["history"].as_array().unwrap().iter().find(|step| step["type"] == "case_unshelved").unwrap();
     assert_eq!(back["by"]["kind"], "expiry");
     assert!(back_at <= back["at"].as_str().unwrap().parse::<Timestamp>().unwrap());
+    // And whoever hears of cases is told, with what came meanwhile.
+    client.until_idle().await.unwrap();
+    let back = told(client, "Back from the shelf, still open").await;
+    let body = back[0]["body"].as_str().unwrap();
+    assert!(
+        body.starts_with("Its time on the shelf was over. ") && body.ends_with(" anomalies came meanwhile."),
+        "{body}"
+    );
+    assert_eq!(told(client, "").await.len(), n_told + back.len(), "nothing else was told since");
     assert_eq!(client.post(&format!("{path}/unshelve"), &json!({})).await.status, 409);
     node.stop().await;
 }
@@ -131,5 +152,62 @@ async fn an_asset_in_maintenance_raises_nothing_until_it_is_back_and_then_nothin
     let sensor = &client.get("/api/v1/assets/press").await.ok()["sensors"][0];
     assert_eq!((&sensor["baseline_readings"], &sensor["readiness"]["trusted"]), (&json!(0), &json!(false)));
     assert!(sensor["baseline_at"].is_string(), "{sensor:#}");
+    // Once it has learnt again what is normal, the same fault is a case again.
+    let calm: Vec<Value> = (0..250).map(|minute| reading(now + minutes(90 + minute), 60.0, minute)).collect();
+    ingest(client, &calm).await;
+    overheat(client, now + minutes(340)).await;
+    let again = client.get(&format!("/api/v1/cases/{}", open_case(client, "press").await)).await.ok();
+    assert_eq!(again["recurrence_of"], json!(case), "{again:#}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_out_of_service_ends_by_itself_after_a_restart_and_what_it_held_is_told() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let now = calm_until_now(client).await;
+    let until = TestNode::wall_clock() + SignedDuration::from_secs(8);
+    let out = json!({ "reason": "overhaul", "until": until.to_string() });
+    client.post("/api/v1/assets/press/maintenance", &out).await.ok();
+    // What is measured while it lasts raises no alarm.
+    let hot: Vec<Value> =
+        (0..30).map(|second| reading(now + SignedDuration::from_millis(8_000 + second), 95.0, second)).collect();
+    ingest(client, &hot).await;
+    client.until_idle().await.unwrap();
+    let node = restarted(node).await;
+    let client = node.client();
+    let path = "/api/v1/assets/press";
+    client.until(path, |asset| asset["maintenance"].is_null().then_some(())).await.unwrap();
+    assert!(until <= TestNode::wall_clock(), "it ended too early");
+    client.until_idle().await.unwrap();
+    assert_eq!(client.get("/api/v1/cases").await.ok(), json!([]));
+    let back = told(client, "Back in service: press").await;
+    let body = back[0]["body"].as_str().unwrap();
+    assert!(body.starts_with("Its time out of service was over. 30 anomalies of that time raised no alarm"), "{body}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_seen_a_case_survives_a_restart_and_hears_of_it_when_it_becomes_more_urgent() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let now = calm_until_now(client).await;
+    let warm: Vec<Value> = (0..30).map(|minute| reading(now + minutes(minute), 62.5, minute)).collect();
+    ingest(client, &warm).await;
+    client.until_idle().await.unwrap();
+    let case = open_case(client, "press").await;
+    let path = format!("/api/v1/cases/{case}");
+    let before = client.get(&path).await.ok();
+    client.post(&format!("{path}/acknowledge"), &json!({ "reason": "on my way" })).await.ok();
+    let node = restarted(node).await;
+    let client = node.client();
+    assert_eq!(client.get(&path).await.ok()["acknowledged"]["reason"], "on my way");
+    assert_eq!(client.get("/api/v1/cases?acknowledged=false").await.ok(), json!([]));
+    overheat(client, now + minutes(30)).await;
+    let after = client.get(&path).await.ok();
+    assert_ne!(after["priority"], before["priority"], "{after:#}");
+    let now_told = told(client, &format!("Case now {}", after["priority"].as_str().unwrap())).await;
+    assert!(!now_told.is_empty(), "{after:#}");
+    assert_eq!(after["acknowledged"]["reason"], "on my way", "it stays acknowledged until it ends");
     node.stop().await;
 }

@@ -20,16 +20,20 @@ fn settings() -> Settings {
     }
 }
 
-fn bench_with(settings: Settings, webhook: bool) -> Bench<Notification> {
-    Bench::start(settings, outlets(webhook, false))
+async fn bench_with(settings: Settings, webhook: bool) -> Bench<Notification> {
+    Bench::start(settings, (outlets(webhook, false), nothing().await))
+}
+
+async fn nothing() -> History {
+    History::empty().await.unwrap()
 }
 
 fn outlets(webhook: bool, email: bool) -> Outlets {
     Outlets { webhook, email, time_zone: TimeZone::get("America/Sao_Paulo").unwrap() }
 }
 
-fn mailing(settings: Settings) -> Bench<Notification> {
-    Bench::start(settings, outlets(false, true))
+async fn mailing(settings: Settings) -> Bench<Notification> {
+    Bench::start(settings, (outlets(false, true), nothing().await))
 }
 
 /// Address and subject of the mails among what is said.
@@ -41,8 +45,8 @@ fn mails(said: &[Event]) -> Vec<(String, String)> {
     requested.map(|requested| (requested.recipient.clone(), requested.subject.clone())).collect()
 }
 
-fn bench() -> Bench<Notification> {
-    bench_with(settings(), false)
+async fn bench() -> Bench<Notification> {
+    bench_with(settings(), false).await
 }
 
 fn case(n: u128) -> CaseId {
@@ -126,16 +130,16 @@ fn body(said: &[Event]) -> &str {
 
 #[tokio::test]
 async fn urgent_cases_reach_the_supervisor_too() {
-    let said = bench().feed(opened(1, Priority::Medium)).await;
+    let said = bench().await.feed(opened(1, Priority::Medium)).await;
     assert_eq!(sent(&said), [("operator".into(), "Case opened: abnormal_pump on pump-1".into(), Channel::Console)]);
     assert_eq!(body(&said), "Three in a row. First seen at Thu 2026-01-01 08:00 -03.");
-    let said = bench().feed(opened(1, Priority::High)).await;
+    let said = bench().await.feed(opened(1, Priority::High)).await;
     assert_eq!(recipients(&said), ["operator", "maintenance_supervisor"]);
 }
 
 #[tokio::test]
 async fn a_webhook_gets_what_is_urgent_enough_as_an_intent() {
-    let mut bench = bench_with(settings(), true);
+    let mut bench = bench_with(settings(), true).await;
     assert_eq!(sent(&bench.feed(opened(1, Priority::Low)).await).len(), 1);
     let said = sent(&bench.feed(opened(2, Priority::Medium)).await);
     assert_eq!(said.iter().map(|(.., channel)| *channel).collect::<Vec<_>>(), [Channel::Console, Channel::Webhook]);
@@ -143,7 +147,7 @@ async fn a_webhook_gets_what_is_urgent_enough_as_an_intent() {
 
 #[tokio::test]
 async fn the_same_subject_is_told_once_in_a_while() {
-    let mut bench = bench();
+    let mut bench = bench().await;
     assert_eq!(recipients(&bench.feed(opened(1, Priority::Low)).await).len(), 1);
     assert_eq!(recipients(&bench.feed(opened(2, Priority::Low)).await).len(), 1, "another subject");
     bench.advance(after(&bench, 4)).await;
@@ -154,7 +158,7 @@ async fn the_same_subject_is_told_once_in_a_while() {
 
 #[tokio::test]
 async fn a_flood_is_held_back_counted_and_told() {
-    let mut bench = bench_with(Settings { per_hour_max: 2, escalate_minutes: 0, ..settings() }, false);
+    let mut bench = bench_with(Settings { per_hour_max: 2, escalate_minutes: 0, ..settings() }, false).await;
     for n in 1..=2 {
         assert_eq!(recipients(&bench.feed(opened(n, Priority::Low)).await).len(), 1);
     }
@@ -173,7 +177,7 @@ async fn a_flood_is_held_back_counted_and_told() {
 
 #[tokio::test]
 async fn a_question_is_repeated_until_it_is_answered() {
-    let mut bench = bench();
+    let mut bench = bench().await;
     bench.feed(opened(1, Priority::Low)).await;
     let said = bench.feed(required(0)).await;
     let subject = "Decision needed: urgent corrective for abnormal_pump on pump-1";
@@ -195,7 +199,7 @@ async fn a_question_is_repeated_until_it_is_answered() {
 
 #[tokio::test]
 async fn a_closed_case_ends_its_question() {
-    let mut bench = bench();
+    let mut bench = bench().await;
     bench.feed(required(0)).await;
     let resolution = Resolution::ReturnedToNormal;
     bench.feed(Event::CaseClosed(Closed { case: case(1), resolution, reason: String::new() })).await;
@@ -204,7 +208,7 @@ async fn a_closed_case_ends_its_question() {
 
 #[tokio::test]
 async fn an_escalated_question_reaches_more_people_and_expiry_is_told() {
-    let mut bench = bench();
+    let mut bench = bench().await;
     bench.feed(required(0)).await;
     let expired = Expired { request: "r1".into(), outcome: OnExpiry::Escalate };
     let said = sent(&bench.feed(Event::DecisionExpired(expired)).await);
@@ -216,6 +220,7 @@ async fn an_escalated_question_reaches_more_people_and_expiry_is_told() {
 #[tokio::test]
 async fn whoever_does_the_work_is_told() {
     let said = bench()
+        .await
         .feed(Event::MaintenanceScheduled(Scheduled {
             work_order: WorkOrderId(Uuid::from_u128(1)),
             approval: EventId(Uuid::from_u128(2)),
@@ -241,14 +246,14 @@ async fn only_work_that_nobody_does_is_news() {
         let (approval, reasons) = (EventId(Uuid::from_u128(2)), vec!["nobody is free".to_owned()]);
         Event::SchedulingFailed(SchedulingFailed { approval, proposal: proposal(), reasons, covered_by })
     };
-    assert_eq!(bench().feed(failed(Some(WorkOrderId(Uuid::from_u128(1))))).await, []);
-    let said = bench().feed(failed(None)).await;
+    assert_eq!(bench().await.feed(failed(Some(WorkOrderId(Uuid::from_u128(1))))).await, []);
+    let said = bench().await.feed(failed(None)).await;
     assert_eq!(recipients(&said), ["planner", "maintenance_supervisor"]);
 }
 
 #[tokio::test]
 async fn an_address_gets_one_mail_for_a_notice_however_many_roles_it_has() {
-    let mut bench = mailing(settings());
+    let mut bench = mailing(settings()).await;
     let subject = "Case opened: abnormal_pump on pump-1".to_owned();
     let expected = [("ana@example.org".to_owned(), subject.clone()), ("rui@example.org".to_owned(), subject)];
     assert_eq!(mails(&bench.feed(opened(1, Priority::High)).await), expected);
@@ -257,7 +262,7 @@ async fn an_address_gets_one_mail_for_a_notice_however_many_roles_it_has() {
 
 #[tokio::test]
 async fn the_webhook_gets_one_message_for_a_notice() {
-    let mut bench = bench_with(settings(), true);
+    let mut bench = bench_with(settings(), true).await;
     let said = sent(&bench.feed(opened(1, Priority::High)).await);
     let posted: Vec<_> = said.iter().filter(|(.., channel)| *channel == Channel::Webhook).collect();
     assert_eq!(posted.len(), 1);
@@ -268,7 +273,7 @@ async fn the_webhook_gets_one_message_for_a_notice() {
 async fn quiet_hours_let_the_urgent_through_and_catch_up_on_the_rest() {
     // The bench begins on a Thursday at 21:00 by the clock on the wall.
     let night = Quiet { weekdays: vec![4], from: "20:00".parse().unwrap(), to: "06:00".parse().unwrap() };
-    let mut bench = mailing(Settings { quiet: vec![night], escalate_minutes: 0, ..settings() });
+    let mut bench = mailing(Settings { quiet: vec![night], escalate_minutes: 0, ..settings() }).await;
     bench.advance("2026-01-02T00:00:00Z".parse().unwrap()).await;
     let said = bench.feed(opened(1, Priority::Medium)).await;
     assert_eq!((mails(&said), recipients(&said)), (vec![], vec!["operator".to_owned()]), "the console has it");
@@ -283,7 +288,7 @@ async fn quiet_hours_let_the_urgent_through_and_catch_up_on_the_rest() {
 #[tokio::test]
 async fn an_urgent_case_that_nobody_takes_up_is_escalated_once() {
     let escalated = |said: &[Event]| sent(said).iter().any(|(_, subject, _)| subject.starts_with("Nobody has"));
-    let mut bench = bench();
+    let mut bench = bench().await;
     bench.feed(opened(1, Priority::High)).await;
     assert!(escalated(&bench.advance(after(&bench, 120)).await));
     assert_eq!(bench.advance(after(&bench, 600)).await, []);
@@ -296,7 +301,7 @@ async fn an_urgent_case_that_nobody_takes_up_is_escalated_once() {
 
 #[tokio::test]
 async fn a_shelved_case_is_silent_until_it_is_back() {
-    let mut bench = bench();
+    let mut bench = bench().await;
     bench.feed(opened(1, Priority::Medium)).await;
     bench.feed(required(0)).await;
     let (by, reason) = ("ana".to_owned(), "spare part on its way".to_owned());
@@ -306,7 +311,7 @@ async fn a_shelved_case_is_silent_until_it_is_back() {
     assert_eq!(bench.feed(Event::CaseUpdated(updated)).await, []);
     assert_eq!(bench.advance(after(&bench, 600)).await, [], "no reminder either");
     let by = By::Person("ana".to_owned());
-    let back = domain::case::Unshelved { case: case(1), by, reason: "The time is over.".to_owned() };
+    let back = Unshelved { case: case(1), by, reason: "The time is over.".to_owned() };
     let said = sent(&bench.feed(Event::CaseUnshelved(back)).await);
     assert_eq!(said[0].1, "Back from the shelf, still open: abnormal_pump on pump-1");
     assert_eq!(said.len(), 2, "it is urgent by now");
@@ -314,9 +319,10 @@ async fn a_shelved_case_is_silent_until_it_is_back() {
     assert!(said.iter().any(|(_, subject, _)| subject.starts_with("Reminder 1: ")), "{said:?}");
 }
 
-#[test]
-fn an_address_that_is_none_is_refused() {
+#[tokio::test]
+async fn an_address_that_is_none_is_refused() {
     let contacts = vec![Contact { role: "operator".to_owned(), email: "ana".to_owned() }];
-    let refused = Notification::start(Settings { contacts, ..settings() }, outlets(false, true));
+    let outside = (outlets(false, true), nothing().await);
+    let refused = Notification::start(Settings { contacts, ..settings() }, outside);
     assert!(refused.err().unwrap().to_string().contains("contacts"));
 }
