@@ -1,7 +1,7 @@
 //! Tells people and other systems, no more often than is good for them.
 //!
 //! Takes in: `CaseOpened`, `CaseUpdated`, `DecisionRequired`, `DecisionExpired`, `MaintenanceScheduled`,
-//! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`; what answers a question (`MaintenanceApproved`,
+//! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`, `SiteDeclared`; what answers a question (`MaintenanceApproved`,
 //! `MaintenanceDeclined`, `CaseClosed`); what people put aside and take back (`CaseAcknowledged`, `CaseShelved`,
 //! `CaseUnshelved`, `AssetMaintenanceBegan`, `AssetMaintenanceEnded`); what became of its messages (`NotificationSent`, `NotificationFailed`); its timers.
 //! Emits: `NotificationRequested`, with `NotificationSent` beside it where the console is the channel: a
@@ -77,7 +77,7 @@ pub struct Outlets {
     pub webhook: bool,
     /// Whether there is a mail server.
     pub email: bool,
-    /// The site's.
+    /// The site's, until somebody declares where it is.
     pub time_zone: TimeZone,
 }
 
@@ -99,6 +99,8 @@ pub struct State {
     outbox: Outbox,
     /// Assets out of service, and since when.
     out_of_service: BTreeMap<AssetId, Timestamp>,
+    #[serde(with = "jiff::fmt::serde::tz::optional")]
+    time_zone: Option<TimeZone>,
 }
 
 /// An open case.
@@ -154,6 +156,8 @@ pub enum Message {
     Drift(Detected),
     /// A detector that could not be fitted.
     TrainingFailed(TrainingFailed),
+    /// Where the clock on the wall is.
+    Site(TimeZone),
     /// A question is to be repeated.
     Repeat(DecisionRequestId),
     /// A recipient may be told how many messages were held back.
@@ -214,6 +218,7 @@ impl Agent for Notification {
             Event::SchedulingFailed(failed) if failed.covered_by.is_none() => Message::SchedulingFailed(failed.clone()),
             Event::DriftDetected(detected) => Message::Drift(detected.clone()),
             Event::TrainingFailed(failed) => Message::TrainingFailed(failed.clone()),
+            Event::SiteDeclared { site, .. } => Message::Site(TimeZone::get(&site.time_zone).ok()?),
             Event::TimerDue { agent, key } if agent == Self::NAME => match key.split_once('/')? {
                 ("repeat", request) => Message::Repeat(request.into()),
                 ("held", recipient) => Message::Held(recipient.to_owned()),
@@ -282,6 +287,7 @@ impl Agent for Notification {
                 let subject = format!("Detector not fitted: {sensor}");
                 self.tell(state, &self.settings.routes.sensor, Priority::Low, &subject, &reason, ctx);
             }
+            Message::Site(time_zone) => state.time_zone = Some(time_zone),
             Message::Repeat(request) => self.repeat(state, &request, ctx),
             Message::Held(recipient) => self.held(state, &recipient, ctx),
         }
@@ -297,7 +303,7 @@ impl Notification {
         let priority = opened.priority;
         let open = Open { name, priority, shelved_at: None, is_taken_up: false };
         state.cases.insert(opened.case, open);
-        let body = format!("{} First seen at {}.", opened.reason, self.wall(opened.first_evidence_at));
+        let body = format!("{} First seen at {}.", opened.reason, self.wall(state, opened.first_evidence_at));
         self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
         self.watch(opened.case, priority, ctx);
     }
@@ -320,11 +326,12 @@ impl Notification {
 
     fn scheduled(&self, state: &mut State, scheduled: &Scheduled, ctx: &mut Ctx) {
         let Scheduled { proposal, technician, start_at, end_at, reason, violated, .. } = scheduled;
-        let subject = format!("Work order at {}: {}", self.wall(*start_at), self.work(state, proposal));
+        let subject = format!("Work order at {}: {}", self.wall(state, *start_at), self.work(state, proposal));
         let actions = proposal.recommended_actions.join(" ");
         let late =
             if violated.iter().any(|constraint| constraint == "due_at") { " It comes after it was due." } else { "" };
-        let body = format!("From {} to {}.{late} {actions} {reason}.", self.wall(*start_at), self.wall(*end_at));
+        let body =
+            format!("From {} to {}.{late} {actions} {reason}.", self.wall(state, *start_at), self.wall(state, *end_at));
         let mut recipients = vec![format!("technician_{technician}")];
         recipients.extend_from_slice(&self.settings.routes.booked);
         self.tell(state, &recipients, proposal.priority, &subject, &body, ctx);
@@ -339,8 +346,13 @@ impl Notification {
         }
     }
 
-    fn wall(&self, at: Timestamp) -> String {
-        at.to_zoned(self.outlets.time_zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+    /// The site's.
+    fn zone<'a>(&'a self, state: &'a State) -> &'a TimeZone {
+        state.time_zone.as_ref().unwrap_or(&self.outlets.time_zone)
+    }
+
+    fn wall(&self, state: &State, at: Timestamp) -> String {
+        at.to_zoned(self.zone(state).clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
     }
 }
 

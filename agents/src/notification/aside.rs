@@ -40,7 +40,7 @@ impl Notification {
         let newest = anomalies::list(&self.history, &held, 1, 0).await?.pop();
         let newest = newest.map_or_else(String::new, |newest| {
             let anomalies::Record { anomaly, .. } = newest;
-            let at = self.wall(anomaly.taken_at);
+            let at = self.wall(state, anomaly.taken_at);
             format!(", the newest of sensor {} at {at}. What lasts becomes a case", anomaly.sensor)
         });
         let subject = format!("Back in service: {asset}");

@@ -37,7 +37,7 @@ impl Notification {
         let body = format!(
             "{reason}. {actions} Answer {} by {}, or {expiry}. Request {request}.",
             options.join(", "),
-            self.wall(deadline)
+            self.wall(state, deadline)
         );
         if !is_shelved(state, proposal.case) {
             self.tell(state, recipients, proposal.priority, &subject, &body, ctx);

@@ -76,9 +76,9 @@ impl Held {
 
 impl Notification {
     /// When the quiet that holds back a mail of that priority ends, if it is quiet now.
-    pub(super) fn quiet_until(&self, priority: Priority, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn quiet_until(&self, state: &State, priority: Priority, now: Timestamp) -> Option<Timestamp> {
         let holds = priority < self.settings.quiet_priority_min;
-        holds.then(|| until(&self.settings.quiet, now, &self.outlets.time_zone)).flatten()
+        holds.then(|| until(&self.settings.quiet, now, self.zone(state))).flatten()
     }
 
     /// Holds a mail to `address` back until the quiet ends at `end`.
@@ -89,7 +89,7 @@ impl Notification {
         end: Timestamp,
         ctx: &mut Ctx,
     ) {
-        let line = format!("{}  {}  {subject}", self.wall(ctx.now()), priority.as_str());
+        let line = format!("{}  {}  {subject}", self.wall(state, ctx.now()), priority.as_str());
         state.quiet.entry(address.to_owned()).or_default().add(line);
         ctx.wake_at(KEY, end);
     }

@@ -163,7 +163,7 @@ impl Notification {
         let behind = |contact: &&Contact| heard.contains(&contact.role.as_str());
         let addresses: BTreeSet<&str> =
             self.settings.contacts.iter().filter(behind).map(|contact| contact.email.as_str()).collect();
-        let quiet_until = self.quiet_until(priority, ctx.now());
+        let quiet_until = self.quiet_until(state, priority, ctx.now());
         for address in addresses {
             match quiet_until {
                 None => {

@@ -286,6 +286,15 @@ async fn quiet_hours_let_the_urgent_through_and_catch_up_on_the_rest() {
 }
 
 #[tokio::test]
+async fn the_clock_on_the_wall_is_that_of_the_declared_site() {
+    let mut bench = bench().await;
+    let site = domain::asset::Site { name: "Works".to_owned(), time_zone: "Europe/Berlin".to_owned() };
+    bench.feed(Event::SiteDeclared { site, by: "console".to_owned() }).await;
+    let said = bench.feed(opened(1, Priority::Medium)).await;
+    assert!(body(&said).ends_with("First seen at Thu 2026-01-01 12:00 CET."), "{}", body(&said));
+}
+
+#[tokio::test]
 async fn an_urgent_case_that_nobody_takes_up_is_escalated_once() {
     let escalated = |said: &[Event]| sent(said).iter().any(|(_, subject, _)| subject.starts_with("Nobody has"));
     let mut bench = bench().await;
