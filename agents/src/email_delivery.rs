@@ -4,10 +4,12 @@
 //! Remembers: nothing. A worker: after a crash the same message is sent again under the same `Message-ID`, which
 //! also stands in `X-Notification-Id`, so that a reader or a filter can tell a repeat.
 
-use crate::outbound::{self, Unsent};
+pub use crate::delivery::Settings;
+use crate::delivery::{self, Unsent, undeliverable};
+use crate::outbound::chain;
 use anyhow::{Context as _, ensure};
 use config::Config;
-use domain::notification::{Channel, Failed, Requested, Sent};
+use domain::notification::{Channel, Requested};
 use domain::{Event, NotificationId};
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -21,18 +23,6 @@ use std::time::{Duration, SystemTime};
 
 /// Time that one message may take, all tries together.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// What of it is left for everything but the tries.
-const SLACK: Duration = Duration::from_secs(2);
-
-/// `[agents.email_delivery]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// How often a message is tried. At least 1.
-    pub tries: u32,
-    /// Pause after a try that failed, in milliseconds.
-    pub pause_ms: u64,
-}
 
 /// How the connection to the mail server is kept private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -127,7 +117,7 @@ impl Mailer {
                 let said = response.first_line().unwrap_or_default();
                 Ok(format!("{} {said}", response.code()).chars().take(ANSWER_CHARS_MAX).collect())
             }
-            Err(error) => Err(Unsent { again: !error.is_permanent(), error: outbound::chain(&error) }),
+            Err(error) => Err(Unsent { again: !error.is_permanent(), error: chain(&error) }),
         }
     }
 }
@@ -156,42 +146,25 @@ impl Agent for EmailDelivery {
     type Message = Requested;
 
     fn start(settings: Settings, mailer: Option<Mailer>) -> anyhow::Result<Self> {
-        ensure!(0 < settings.tries, "tries must be at least 1");
         let timeout = mailer.as_ref().map_or(Duration::ZERO, |mailer| mailer.timeout);
-        let longest = (timeout + Duration::from_millis(settings.pause_ms)) * settings.tries;
-        let (longest, most) = (longest.as_secs_f64(), (DEADLINE - SLACK).as_secs_f64());
-        ensure!(
-            longest <= most,
-            "tries, pause_ms and smtp.timeout_seconds may take {most} s together, got {longest} s"
-        );
+        settings.check("smtp.timeout_seconds", timeout, DEADLINE)?;
         Ok(Self { settings, mailer })
     }
 
     fn accept(event: &Event) -> Option<Requested> {
-        match event {
-            Event::NotificationRequested(requested) if requested.channel == Channel::Email => Some(requested.clone()),
-            _ => None,
-        }
+        delivery::requested(event, Channel::Email)
     }
 
     async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
-        let (tries, sent) = match &self.mailer {
-            None => (Vec::new(), Err(Unsent { error: "no mail server is configured".to_owned(), again: false })),
-            Some(mailer) => match mailer.mail(&message, ctx) {
-                Err(error) => (Vec::new(), Err(Unsent { error: format!("{error:#}"), again: false })),
-                Ok(mail) => {
-                    let pause = Duration::from_millis(self.settings.pause_ms);
-                    outbound::deliver(&mailer.clock, self.settings.tries, pause, || mailer.send(&mail)).await
-                }
-            },
+        let Some(mailer) = &self.mailer else {
+            ctx.emit(undeliverable(&message, "no mail server is configured".to_owned()));
+            return Ok(());
         };
-        let Requested { notification, channel, .. } = message;
-        ctx.emit(match sent {
-            Ok(()) => Event::NotificationSent(Sent { notification, channel, tries }),
-            Err(Unsent { error, again }) => {
-                Event::NotificationFailed(Failed { notification, channel, error, is_final: !again, tries })
-            }
-        });
+        let outcome = match mailer.mail(&message, ctx) {
+            Ok(mail) => self.settings.deliver(&mailer.clock, &message, || mailer.send(&mail)).await,
+            Err(error) => undeliverable(&message, format!("{error:#}")),
+        };
+        ctx.emit(outcome);
         Ok(())
     }
 }
@@ -205,6 +178,7 @@ fn ascii(text: &str) -> String {
 mod tests {
     use super::*;
     use domain::case::Priority;
+    use domain::notification::Failed;
     use runtime::bench::Bench;
     use uuid::Uuid;
 

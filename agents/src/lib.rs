@@ -17,6 +17,7 @@
 
 pub mod anomaly_detection;
 pub mod data_acquisition;
+mod delivery;
 pub mod drift;
 pub mod email_delivery;
 pub mod human_decision;

@@ -1,4 +1,4 @@
-//! What workers share that carry messages out of the node: where they may go, and how often they are tried.
+//! Where messages may go.
 //!
 //! An address is set in the settings file, never through the API; still it may lead, by mistake or by a change in
 //! the name service, to something inside that takes orders from whoever reaches it. So only public addresses are
@@ -6,14 +6,11 @@
 //! checked is what is connected to.
 
 use anyhow::ensure;
-use domain::notification::Try;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use runtime::Clock;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Ports on which other systems are spoken to.
 const PORTS: [u16; 2] = [443, 8443];
@@ -120,46 +117,6 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(of(high, low)),
         [0x2002, high, low, ..] => Some(of(high, low)),
         _ => None,
-    }
-}
-
-/// A try that failed, and whether another one makes sense.
-#[derive(Debug)]
-pub(crate) struct Unsent {
-    pub(crate) error: String,
-    pub(crate) again: bool,
-}
-
-/// Tries `once` up to `tries_max` times, until it works or cannot; tells of each try.
-pub(crate) async fn deliver<F>(
-    clock: &Clock,
-    tries_max: u32,
-    pause: Duration,
-    once: impl Fn() -> F,
-) -> (Vec<Try>, Result<(), Unsent>)
-where
-    F: Future<Output = Result<String, Unsent>>,
-{
-    let mut tries = Vec::new();
-    loop {
-        let at = clock.now();
-        let told = once().await;
-        let elapsed_seconds = clock.now().duration_since(at).as_secs_f64();
-        match told {
-            Ok(answer) => {
-                tries.push(Try { at, elapsed_seconds, answer: Some(answer), error: None });
-                return (tries, Ok(()));
-            }
-            Err(Unsent { error, again }) => {
-                tries.push(Try { at, elapsed_seconds, answer: None, error: Some(error.clone()) });
-                let n_tries = tries.len();
-                if !again || tries_max as usize <= n_tries {
-                    let error = format!("{error} ({n_tries} of {tries_max} tries)");
-                    return (tries, Err(Unsent { error, again }));
-                }
-                tokio::time::sleep(pause).await;
-            }
-        }
     }
 }
 

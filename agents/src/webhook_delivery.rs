@@ -8,12 +8,14 @@
 //! `webhook-signature: v1,<base64>`, the HMAC-SHA256 under the shared secret of id, time of sending and body with full
 //! stops between them. Redirects are not followed, and no proxy is used.
 
-use crate::outbound::{self, Guard, Unsent, chain};
+pub use crate::delivery::Settings;
+use crate::delivery::{self, Unsent, undeliverable};
+use crate::outbound::{Guard, chain};
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use config::Config;
-use domain::notification::{Channel, Failed, Requested, Sent};
+use domain::notification::{Channel, Requested};
 use domain::{CorrelationId, Event, EventId, NotificationId, Timestamp};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::CONTENT_TYPE;
@@ -26,18 +28,6 @@ use std::time::Duration;
 
 /// Time that one message may take, all tries together.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What of it is left for everything but the tries.
-const SLACK: Duration = Duration::from_secs(2);
-
-/// `[agents.webhook_delivery]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// How often a message is tried. At least 1.
-    pub tries: u32,
-    /// Pause after a try that failed, in milliseconds.
-    pub pause_ms: u64,
-}
 
 /// Who gets the messages.
 #[derive(Clone, Debug)]
@@ -147,41 +137,24 @@ impl Agent for WebhookDelivery {
     type Message = Requested;
 
     fn start(settings: Settings, receiver: Option<Receiver>) -> anyhow::Result<Self> {
-        ensure!(0 < settings.tries, "tries must be at least 1");
         let timeout = receiver.as_ref().map_or(Duration::ZERO, |receiver| receiver.timeout);
-        let longest = (timeout + Duration::from_millis(settings.pause_ms)) * settings.tries;
-        let (longest, most) = (longest.as_secs_f64(), (DEADLINE - SLACK).as_secs_f64());
-        ensure!(
-            longest <= most,
-            "tries, pause_ms and webhook.timeout_seconds may take {most} s together, got {longest} s"
-        );
+        settings.check("webhook.timeout_seconds", timeout, DEADLINE)?;
         Ok(Self { settings, receiver })
     }
 
     fn accept(event: &Event) -> Option<Requested> {
-        match event {
-            Event::NotificationRequested(requested) if requested.channel == Channel::Webhook => Some(requested.clone()),
-            _ => None,
-        }
+        delivery::requested(event, Channel::Webhook)
     }
 
     async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
-        let (tries, sent) = match &self.receiver {
-            None => (Vec::new(), Err(Unsent { error: "no webhook is configured".to_owned(), again: false })),
-            Some(receiver) => {
-                let body = body(&message, ctx)?;
-                let pause = Duration::from_millis(self.settings.pause_ms);
-                let once = || receiver.post(message.notification, &body);
-                outbound::deliver(&receiver.clock, self.settings.tries, pause, once).await
-            }
+        let Some(receiver) = &self.receiver else {
+            ctx.emit(undeliverable(&message, "no webhook is configured".to_owned()));
+            return Ok(());
         };
-        let Requested { notification, channel, .. } = message;
-        ctx.emit(match sent {
-            Ok(()) => Event::NotificationSent(Sent { notification, channel, tries }),
-            Err(Unsent { error, again }) => {
-                Event::NotificationFailed(Failed { notification, channel, error, is_final: !again, tries })
-            }
-        });
+        let body = body(&message, ctx)?;
+        let once = || receiver.post(message.notification, &body);
+        let outcome = self.settings.deliver(&receiver.clock, &message, once).await;
+        ctx.emit(outcome);
         Ok(())
     }
 }
