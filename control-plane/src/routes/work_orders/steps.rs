@@ -12,11 +12,12 @@ use domain::asset::{MaintenanceBegan, MaintenanceEnded};
 use domain::close_out::{Action, Cause, CloseOut, Mode};
 use domain::decision::By;
 use domain::work_order::{Cancelled, Completed, Held, Started, State, Step, Verified};
-use domain::{Event, Timestamp};
+use domain::{AssetId, Event, Timestamp, WorkOrderId};
 use persistence::page::Start;
 use persistence::unit::Refused;
 use persistence::work_orders::{self, Filter, WorkOrder};
 use persistence::{assets, sensors};
+use std::fmt::Display;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
@@ -74,10 +75,15 @@ async fn take(app: &App, order: &WorkOrder, step: Step, events: Vec<Event>) -> R
             // Somebody may have been faster: what counts is how the order stands now.
             let order = found(app, &id.to_string()).await?;
             let why = order.state.after(step).err().map_or(why, |refusal| refusal.to_string());
-            Err(ApiError::Conflict(format!("Work order {id}: {why}")))
+            Err(not_now(id, why))
         }
         Err(refused) => Err(refused.into()),
     }
+}
+
+/// A step that order `id` cannot take, because of `why`.
+fn not_now(id: WorkOrderId, why: impl Display) -> ApiError {
+    ApiError::Conflict(format!("Work order {id}: {why}"))
 }
 
 fn text(body: &mut Fields) -> Option<String> {
@@ -101,7 +107,7 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     take(&app, &order, Step::Start, events).await
 }
 
-fn out(asset: domain::AssetId, by: String, work_order: domain::WorkOrderId) -> Event {
+fn out(asset: AssetId, by: String, work_order: WorkOrderId) -> Event {
     let reason = format!("work order {work_order} is carried out");
     Event::AssetMaintenanceBegan(MaintenanceBegan { asset, by, reason, until: None, work_order: Some(work_order) })
 }
@@ -134,13 +140,10 @@ async fn verify(app: App, call: Call) -> Result<Reply, ApiError> {
     body.finish()?;
     let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let id = order.order.work_order;
-    let Some(completion) = &order.completion else {
-        let refusal = order.state.after(Step::Verify).err().map_or_else(String::new, |refusal| refusal.to_string());
-        return Err(ApiError::Conflict(format!("Work order {id}: {refusal}")));
-    };
+    order.state.after(Step::Verify).map_err(|refusal| not_now(id, refusal))?;
+    let completion = order.completion.as_ref().ok_or_else(|| not_now(id, "what was done is not recorded"))?;
     if !completion.fault_found {
-        let why = "no fault was found, so that there is no repair to verify";
-        return Err(ApiError::Conflict(format!("Work order {id}: {why}")));
+        return Err(not_now(id, "no fault was found, so that there is no repair to verify"));
     }
     let event = verified(&app, &order, completion.completed_at, call.caller.name, reason).await?;
     take(&app, &order, Step::Verify, vec![event]).await
