@@ -10,6 +10,7 @@ mod cases;
 mod contract;
 mod deployment;
 mod durability;
+mod earlier;
 mod folder;
 mod golden_path;
 mod ingest;

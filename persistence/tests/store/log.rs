@@ -1,11 +1,14 @@
 //! The log reads the same from memory and from the table.
 
-use crate::bench::{Bench, at, drift, note, reading, said};
+use crate::bench::{Bench, at, drift, execute, id, note, reading, said};
 use domain::event::Control;
 use domain::reading::SensorType;
 use domain::{CorrelationId, Event, Seq};
 use persistence::unit::NewEvent;
 use std::sync::Arc;
+
+/// Each form in which an event was ever written, as version 1.
+const FORMS: &str = include_str!("../../../runtime/domain/tests/event_forms.jsonl");
 
 /// Fills `bench` with events and batches, in separate commits.
 async fn fill(bench: &Bench, n_commits: usize) {
@@ -150,7 +153,7 @@ async fn numbers_are_not_given_twice_after_everything_was_deleted() {
     let bench = Bench::running().await;
     fill(&bench, 2).await;
     let last = bench.readings().await.len();
-    crate::bench::execute(&bench.stranger().await, "DELETE FROM readings").await;
+    execute(&bench.stranger().await, "DELETE FROM readings").await;
     let bench = bench.reopened().await;
     // when more arrives,
     bench.stored(vec![reading("T1", 1.0)]).await;
@@ -168,4 +171,26 @@ async fn instants_are_kept_to_the_microsecond() {
     let events = bench.events().await;
     assert_eq!(events[0].at, at("1970-01-01T00:00:00Z").min(events[0].at));
     assert_eq!(bench.reopened().await.events().await, events);
+}
+
+#[tokio::test]
+async fn an_event_is_read_in_each_form_in_which_it_was_ever_written() {
+    // Given a table with an event of each form, as the version that wrote it left it,
+    let bench = Bench::idle().await;
+    let stranger = bench.stranger().await;
+    let forms: Vec<(&str, Event)> =
+        FORMS.lines().map(|form| (form, serde_json::from_str(form).expect("a line is an event"))).collect();
+    for (seq, (form, event)) in (1..).zip(&forms) {
+        let (id, name, form) = (id(), event.name(), form.replace('\'', "''"));
+        let values = format!("{seq}, '{id}', 'request', '{name}', 'test', 0, 1, '{form}'");
+        let insert = "INSERT INTO events (seq, id, correlation, type, source, at, version, data)";
+        execute(&stranger, &format!("{insert} VALUES ({values})")).await;
+    }
+    // when the store is opened again, then it reads each as it was meant.
+    let bench = bench.reopened().await;
+    let read = bench.events().await;
+    assert_eq!(read.len(), forms.len());
+    for (envelope, (form, event)) in read.iter().zip(&forms) {
+        assert_eq!((&envelope.event, envelope.version), (event, 1), "{form}");
+    }
 }
