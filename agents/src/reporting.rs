@@ -1,13 +1,17 @@
 //! Counts reports from the store.
 //!
-//! Takes in: `ReportRequested`. Emits: `ReportGenerated`. Remembers: nothing.
+//! Takes in: `ReportRequested`; `TechnicianDeclared`, `TechnicianRemoved`, `SiteDeclared` and its timer, for the shift
+//! handover. Emits: `ReportGenerated`. Remembers: the crew, the site's time zone, and the shift that ends next.
 //!
 //! The names of the figures are those that the clients of the older system look for. A figure that cannot
 //! be counted from what is stored is null, and a note says why.
 
+mod handover;
+
 use domain::anomaly::Verdict;
+use domain::asset::Technician;
 use domain::report::{Generated, Requested};
-use domain::{Event, Timestamp};
+use domain::{Event, ReportId, TechnicianId, Timestamp};
 use jiff::tz::TimeZone;
 use persistence::reports::{self, AnomalyCounts, CaseCounts, Count, MaintenanceCounts, SystemCounts};
 use persistence::{History, StoreError};
@@ -15,40 +19,115 @@ use runtime::{Agent, Ctx, Failure};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Change from one half of the time to the other, as a share, from which on it is a trend.
 const TREND_SHARE_MIN: f64 = 0.2;
 
-/// `[agents.reporting]`: there is nothing to set.
+/// The one timer.
+const SHIFT_ENDS: &str = "shift_ends";
+
+/// `[agents.reporting]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {}
+pub struct Settings {
+    /// Whether a handover is made whenever a technician's shift ends.
+    pub handover_at_shift_end: bool,
+}
 
 /// The agent.
 pub struct Reporting {
+    settings: Settings,
     history: History,
+    /// The site's, until somebody declares where it is.
+    time_zone: TimeZone,
+}
+
+/// What it remembers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    crew: BTreeMap<TechnicianId, Technician>,
+    #[serde(with = "jiff::fmt::serde::tz::optional")]
+    time_zone: Option<TimeZone>,
+    /// Begin and end of the shift that ends next.
+    shift: Option<(Timestamp, Timestamp)>,
+}
+
+/// What it hears.
+pub enum Message {
+    /// A report is wanted.
+    Requested(Requested),
+    /// Somebody who works in shifts.
+    Joined(Technician),
+    /// Somebody who does not any more.
+    Left(TechnicianId),
+    /// Where the clock on the wall is.
+    Site(TimeZone),
+    /// A shift may have ended.
+    ShiftEnds,
 }
 
 impl Agent for Reporting {
     const NAME: &'static str = "reporting";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
-    type Deps = History;
-    type State = ();
-    type Message = Requested;
+    type Deps = (History, TimeZone);
+    type State = State;
+    type Message = Message;
 
-    fn start(_: Settings, history: History) -> anyhow::Result<Self> {
-        Ok(Self { history })
+    fn start(settings: Settings, (history, time_zone): (History, TimeZone)) -> anyhow::Result<Self> {
+        Ok(Self { settings, history, time_zone })
     }
 
-    fn accept(event: &Event) -> Option<Requested> {
+    fn accept(event: &Event) -> Option<Message> {
         match event {
-            Event::ReportRequested(requested) => Some(requested.clone()),
+            Event::ReportRequested(requested) => Some(Message::Requested(requested.clone())),
+            Event::TechnicianDeclared { technician, .. } => Some(Message::Joined(technician.clone())),
+            Event::TechnicianRemoved { technician, .. } => Some(Message::Left(technician.clone())),
+            Event::SiteDeclared { site, .. } => Some(Message::Site(TimeZone::get(&site.time_zone).ok()?)),
+            Event::TimerDue { agent, key } if agent == Self::NAME && key == SHIFT_ENDS => Some(Message::ShiftEnds),
             _ => None,
         }
     }
 
-    async fn handle(&self, (): &mut (), message: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
-        let Requested { report, report_type, format, from, to } = message;
+    async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
+        match message {
+            Message::Requested(requested) => return self.generate(requested, ctx).await,
+            Message::Joined(technician) => {
+                state.crew.insert(technician.id.clone(), technician);
+            }
+            Message::Left(technician) => {
+                state.crew.remove(&technician);
+            }
+            Message::Site(time_zone) => state.time_zone = Some(time_zone),
+            Message::ShiftEnds => {
+                // The timer may have fired just before the shifts were changed.
+                if let Some((from, to)) = state.shift.filter(|(_, to)| *to <= ctx.now()) {
+                    let report = ReportId::from(format!("handover-{}", ctx.id()));
+                    let (report_type, format) = ("shift_handover".to_owned(), "json".to_owned());
+                    self.generate(Requested { report, report_type, format, from, to }, ctx).await?;
+                }
+            }
+        }
+        self.await_shift(state, ctx);
+        Ok(())
+    }
+}
+
+impl Reporting {
+    /// Wakes up when the next shift ends.
+    fn await_shift(&self, state: &mut State, ctx: &mut Ctx) {
+        let time_zone = state.time_zone.as_ref().unwrap_or(&self.time_zone);
+        let next = handover::next_shift(state.crew.values(), time_zone, ctx.now());
+        state.shift = next.filter(|_| self.settings.handover_at_shift_end);
+        match state.shift {
+            Some((_, end_at)) => ctx.wake_at(SHIFT_ENDS.to_owned(), end_at),
+            None => ctx.cancel_wake(SHIFT_ENDS.to_owned()),
+        }
+    }
+
+    async fn generate(&self, wanted: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
+        let Requested { report, report_type, format, from, to } = wanted;
         let (content, data_points, error) = if to < from {
             (String::new(), 0, Some(format!("the time ends at {to}, before it begins at {from}")))
         } else {
@@ -59,9 +138,7 @@ impl Agent for Reporting {
         ctx.emit(Event::ReportGenerated(Generated { report, report_type, format, content, data_points, error }));
         Ok(())
     }
-}
 
-impl Reporting {
     async fn count(&self, report_type: &str, from: Timestamp, to: Timestamp) -> Result<Figures, StoreError> {
         let history = &self.history;
         let mut figures = match report_type {
@@ -75,6 +152,7 @@ impl Reporting {
                 &reports::maintenance_counts(history, from, to).await?,
                 &reports::case_counts(history, from, to).await?,
             ),
+            "shift_handover" => handover::figures(history, from, to).await?,
             "system_health" => system_health(&reports::system_counts(history, from, to).await?),
             _ => anything_else(
                 report_type,
@@ -391,8 +469,13 @@ mod tests {
         assert!(text.contains("\nActive sensors: 3\n") && text.contains("\nOverall system health: -\n"), "{text}");
     }
 
+    async fn bench() -> Bench<Reporting> {
+        let deps = (History::empty().await.unwrap(), TimeZone::get("Europe/Berlin").unwrap());
+        Bench::start(Settings { handover_at_shift_end: true }, deps)
+    }
+
     async fn generated(report_type: &str, format: &str, from: &str) -> Generated {
-        let mut bench = Bench::<Reporting>::start(Settings {}, History::empty().await.unwrap());
+        let mut bench = bench().await;
         let said = bench
             .feed(Event::ReportRequested(Requested {
                 report: "r".into(),
@@ -412,6 +495,7 @@ mod tests {
             ("anomaly_summary", "total_anomalies"),
             ("maintenance_overview", "total_maintenance_tasks"),
             ("system_health", "active_sensors"),
+            ("shift_handover", "open_cases"),
             ("ingestion_activity", "readings"),
         ] {
             let report = generated(report_type, "json", "2026-01-01T00:00:00Z").await;
@@ -429,5 +513,29 @@ mod tests {
         let report = generated("anomaly_summary", "json", "2026-02-01T00:00:00Z").await;
         assert_eq!(report.content, "");
         assert!(report.error.unwrap().contains("before it begins"));
+    }
+
+    #[tokio::test]
+    async fn a_handover_is_made_when_a_shift_ends_and_not_for_examples() {
+        let technician = |id: &str, to: &str, example| {
+            let (weekdays, from, to) = (vec![4, 5], "06:00".parse().unwrap(), to.parse().unwrap());
+            let shifts = vec![domain::asset::Shift { weekdays, from, to }];
+            let (name, skills) = (id.to_owned(), vec!["mechanical".to_owned()]);
+            let technician = Technician { id: id.into(), name, skills, experience_years: 1.0, shifts, example };
+            Event::TechnicianDeclared { technician, by: "console".to_owned() }
+        };
+        // The bench begins on a Thursday at one in the morning by the clock on the wall.
+        let mut bench = bench().await;
+        bench.feed(technician("example", "10:00", true)).await;
+        bench.feed(technician("ana", "14:00", false)).await;
+        assert_eq!(bench.advance(at("2026-01-01T12:59:59Z")).await, []);
+        let said = bench.advance(at("2026-01-01T13:00:00Z")).await;
+        let [Event::ReportGenerated(report)] = &said[..] else { panic!("one report is made, not {said:?}") };
+        let content: Value = serde_json::from_str(&report.content).unwrap();
+        let shift = json!({ "start": "2026-01-01T05:00:00Z", "end": "2026-01-01T13:00:00Z" });
+        assert_eq!((report.report_type.as_str(), &content["time_range"]), ("shift_handover", &shift));
+        let removed = Event::TechnicianRemoved { technician: "ana".into(), by: "console".to_owned() };
+        bench.feed(removed).await;
+        assert_eq!(bench.advance(at("2026-01-31T00:00:00Z")).await, [], "nobody works any more");
     }
 }

@@ -7,7 +7,9 @@ use domain::asset::{self, MaintenanceBegan, MaintenanceEnded};
 use domain::{AssetId, Timestamp, WorkOrderId};
 use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -116,6 +118,17 @@ pub async fn get(history: &History, id: &AssetId) -> Result<Option<Asset>, Store
     Ok(sensor.map(|_| Asset::undeclared(id.as_str().to_owned())))
 }
 
+/// Assets out of service, in the order of their ids.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn out_of_service(history: &History, limit: usize) -> Result<Vec<Asset>, StoreError> {
+    let rows = row::Entity::find().filter(row::Column::Maintenance.is_not_null());
+    let rows = rows.order_by_asc(row::Column::Id).limit(limit as u64).all(history.db()).await?;
+    rows.into_iter().map(Asset::try_from).collect()
+}
+
 /// An asset was described.
 pub(crate) async fn declared(tx: &impl ConnectionTrait, event: &NewEvent, asset: &asset::Asset) -> Result<(), DbErr> {
     use row::Column;
@@ -212,6 +225,7 @@ mod tests {
         story.tell(2, None, Event::AssetDeclared { asset, by: "console".to_owned() }).await?;
         let known = get(&story.history, &"press".into()).await?.expect("it is there");
         assert_eq!(known.maintenance.map(|maintenance| maintenance.reason), Some("overhaul".to_owned()));
+        assert_eq!(out_of_service(&story.history, 10).await?.len(), 1);
         let ended = MaintenanceEnded { asset: "press".into(), by: By::Expiry, reason: "over".to_owned() };
         story.tell(3, None, Event::AssetMaintenanceEnded(ended)).await?;
         assert_eq!(get(&story.history, &"press".into()).await?.and_then(|known| known.maintenance), None);

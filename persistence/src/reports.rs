@@ -287,9 +287,9 @@ pub async fn maintenance_counts(
     to: Timestamp,
 ) -> Result<MaintenanceCounts, StoreError> {
     let select = "SELECT COUNT(*) AS total, \
-               COUNT(CASE WHEN state = 'completed' THEN 1 END) AS completed, \
-               COUNT(CASE WHEN state = 'scheduled' THEN 1 END) AS pending, \
-               COUNT(CASE WHEN state = 'scheduled' AND end_at < $2 THEN 1 END) AS overdue, \
+               COUNT(CASE WHEN state IN ('completed', 'verified') THEN 1 END) AS completed, \
+               COUNT(CASE WHEN state IN ('scheduled', 'in_progress', 'on_hold') THEN 1 END) AS pending, \
+               COUNT(CASE WHEN state IN ('scheduled', 'in_progress', 'on_hold') AND end_at < $2 THEN 1 END) AS overdue, \
                AVG(CAST(start_at - created_at AS DOUBLE PRECISION)) AS delay_micros, \
                AVG(CAST(completed_at - start_at AS DOUBLE PRECISION)) AS work_micros \
                FROM work_orders WHERE $1 <= created_at AND created_at <= $2";
@@ -347,6 +347,56 @@ pub struct SystemCounts {
     pub n_open_cases: u64,
     /// Dead letters that nobody has dealt with.
     pub n_dead_letters: u64,
+}
+
+/// What happened within a shift, beside its cases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShiftCounts {
+    /// Readings measured within it.
+    pub n_readings: u64,
+    /// Anomalies measured within it.
+    pub n_anomalies: u64,
+    /// Cases that ended.
+    pub n_cases_closed: u64,
+    /// Orders on which work began.
+    pub n_orders_started: u64,
+    /// Orders that were completed.
+    pub n_orders_completed: u64,
+    /// Answers of people.
+    pub n_decisions: u64,
+    /// Messages that could not be delivered, and were not since.
+    pub n_messages_failed: u64,
+    /// Events given up with which nobody has dealt yet.
+    pub n_dead_letters: u64,
+}
+
+/// Counts what happened from `from` to `to`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn shift_counts(history: &History, from: Timestamp, to: Timestamp) -> Result<ShiftCounts, StoreError> {
+    let select = "SELECT \
+               (SELECT COUNT(*) FROM anomalies WHERE $1 <= taken_at AND taken_at <= $2) AS n_anomalies, \
+               (SELECT COUNT(*) FROM cases WHERE $1 <= closed_at AND closed_at <= $2) AS n_cases_closed, \
+               (SELECT COUNT(*) FROM work_orders WHERE $1 <= started_at AND started_at <= $2) AS n_orders_started, \
+               (SELECT COUNT(*) FROM work_orders WHERE $1 <= completed_at AND completed_at <= $2 \
+               AND state IN ('completed', 'verified')) AS n_orders_completed, \
+               (SELECT COUNT(*) FROM decisions WHERE $1 <= at AND at <= $2) AS n_decisions, \
+               (SELECT COUNT(*) FROM notifications WHERE $1 <= updated_at AND updated_at <= $2 \
+               AND state = 'failed') AS n_messages_failed, \
+               (SELECT COUNT(*) FROM dead_letters WHERE state = 'open') AS n_dead_letters";
+    let row = one(history, select, from, to).await?;
+    Ok(ShiftCounts {
+        n_readings: readings::count(history, from, to).await?,
+        n_anomalies: number(&row, "n_anomalies")?,
+        n_cases_closed: number(&row, "n_cases_closed")?,
+        n_orders_started: number(&row, "n_orders_started")?,
+        n_orders_completed: number(&row, "n_orders_completed")?,
+        n_decisions: number(&row, "n_decisions")?,
+        n_messages_failed: number(&row, "n_messages_failed")?,
+        n_dead_letters: number(&row, "n_dead_letters")?,
+    })
 }
 
 /// Readings whose quality is averaged at most.

@@ -163,6 +163,15 @@ pub async fn list(
     Page::of(rows, limit, cursor, WorkOrder::try_from)
 }
 
+/// How many orders are not over.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read.
+pub async fn count_open(history: &History) -> Result<u64, StoreError> {
+    Ok(row::Entity::find().filter(is_open()).count(history.db()).await?)
+}
+
 /// One order.
 ///
 /// # Errors

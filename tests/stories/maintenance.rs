@@ -64,3 +64,31 @@ async fn a_report_counts_what_is_stored() {
     assert_eq!(content["completed_tasks"], 0, "{content:#}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shift_handover_tells_what_happened_and_what_is_open() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    client.post("/api/v1/maintenance/schedule", &wish("a")).await.ok();
+    client.post("/api/v1/data/ingest", &json!({ "sensor_id": "press", "value": 1.0 })).await.ok();
+    client.post("/api/v1/assets/press/maintenance", &json!({ "reason": "overhaul" })).await.ok();
+    let wanted = json!({ "report_type": "shift_handover", "report_id": "late-shift" });
+    let report = client.post("/api/v1/reports/generate", &wanted).await.ok();
+    assert!(report["error_message"].is_null(), "{report:#}");
+    let content: Value = serde_json::from_str(report["content"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&content["readings"], &content["open_work_orders"], &content["open_cases"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(content["open_work_orders_list"].as_array().unwrap().len(), 1, "{content:#}");
+    assert_eq!(content["assets_out_of_service"][0]["maintenance"]["reason"], "overhaul", "{content:#}");
+    let from: jiff::Timestamp = content["time_range"]["start"].as_str().unwrap().parse().unwrap();
+    let to: jiff::Timestamp = content["time_range"]["end"].as_str().unwrap().parse().unwrap();
+    assert_eq!(to.duration_since(from).as_hours(), 8, "one shift, when nobody says");
+    // It can be read again.
+    let kept = client.get("/api/v1/reports/late-shift").await.ok();
+    assert_eq!((&kept["state"], &kept["content"]), (&json!("ready"), &report["content"]));
+    assert_eq!(client.get("/api/v1/reports").await.ok()[0]["id"], "late-shift");
+    assert_eq!(client.get("/api/v1/reports/none").await.status, 404);
+    node.stop().await;
+}

@@ -2,11 +2,10 @@
 
 use super::{Order, Scheduling, Settings, State};
 use analytics::assignment::assign;
-use domain::asset::{Shift, Technician};
+use domain::asset::Technician;
 use domain::case::Priority;
 use domain::decision::Proposal;
 use domain::{TechnicianId, Timestamp};
-use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 use std::cmp::Reverse;
@@ -137,7 +136,7 @@ impl Scheduling {
         let last_day = self.on_site(state, horizon).date();
         while day <= last_day && free.len() < limit {
             let mut shifts: Vec<_> =
-                technician.shifts.iter().filter_map(|shift| Self::shift(self.zone(state), shift, day)).collect();
+                technician.shifts.iter().filter_map(|shift| shift.on(day, self.zone(state))).collect();
             shifts.sort();
             for (mut start_at, shift_end) in shifts {
                 while start_at + duration <= shift_end && start_at < horizon && free.len() < limit {
@@ -152,16 +151,6 @@ impl Scheduling {
             day = next;
         }
         free
-    }
-
-    /// Begin and end of the shift on `day`, if there is one.
-    fn shift(time_zone: &TimeZone, shift: &Shift, day: Date) -> Option<(Timestamp, Timestamp)> {
-        let instant = |day: Date, time: Time| Some(day.to_datetime(time).to_zoned(time_zone.clone()).ok()?.timestamp());
-        if !shift.weekdays.contains(&day.weekday().to_monday_one_offset()) {
-            return None;
-        }
-        let last_day = if shift.is_overnight() { day.tomorrow().ok()? } else { day };
-        Some((instant(day, shift.from)?, instant(last_day, shift.to)?))
     }
 
     pub(super) fn on_site(&self, state: &State, at: Timestamp) -> Zoned {

@@ -1,7 +1,7 @@
 //! `/reports`: figures counted from the store.
 
 use super::route::{Kind, Param};
-use super::{Route, entry, mount};
+use super::{Route, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
@@ -11,6 +11,7 @@ use crate::request::{Call, lax};
 use domain::report::{Generated, Requested};
 use domain::{CorrelationId, Event, EventId, ReportId, Seq, Timestamp};
 use jiff::SignedDuration;
+use persistence::reports::{self, Report};
 use persistence::unit::Appended;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,10 +29,16 @@ const GENERATE: &Route = entry("POST", "/api/v1/reports/generate");
 const WAIT: Duration = Duration::from_secs(18);
 /// The time that a report covers when nobody says.
 const COVERED: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// The same of a shift handover: one shift.
+const COVERED_BY_HANDOVER: SignedDuration = SignedDuration::from_hours(8);
 const ID_BYTES_MAX: usize = 255;
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    mount(app, GENERATE, generate)
+    either([
+        mount(app, GENERATE, generate),
+        mount(app, const { entry("GET", "/api/v1/reports") }, list),
+        mount(app, const { entry("GET", "/api/v1/reports/{id}") }, stored),
+    ])
 }
 
 /// What a report is asked for with.
@@ -75,6 +82,21 @@ struct Summary {
     has_chart_data: bool,
 }
 
+async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
+    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    query.finish()?;
+    let known: Vec<Report> = reports::list(&app.history, limit, offset).await?;
+    Reply::json(&known)
+}
+
+async fn stored(app: App, call: Call) -> Result<Reply, ApiError> {
+    let id = ReportId::from(call.param(0));
+    let report = reports::get(&app.history, &id).await?;
+    Reply::json(&report.ok_or_else(|| ApiError::NotFound(format!("There is no report {id}")))?)
+}
+
 async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object()?;
     let name = lax::string_max(app.limits.string_bytes_max);
@@ -86,7 +108,8 @@ async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
     let parameters = body.or("parameters", Map::new(), lax::object);
     let include_charts = body.or("include_charts", true, lax::boolean);
     let now = app.now();
-    let (from, to) = range(start, end, now);
+    let covered = if report_type == "shift_handover" { COVERED_BY_HANDOVER } else { COVERED };
+    let (from, to) = range(start, end, now, covered);
     if to < from {
         body.refuse("time_range_start", "Input should be before time_range_end");
     }
@@ -158,14 +181,19 @@ pub(super) async fn awaited(
     })
 }
 
-/// The time to cover: the last 30 days, or 30 days from or to the end that is given.
-fn range(start: Option<Timestamp>, end: Option<Timestamp>, now: Timestamp) -> (Timestamp, Timestamp) {
+/// The time to cover: the last `covered`, or from or to the end that is given.
+fn range(
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+    now: Timestamp,
+    covered: SignedDuration,
+) -> (Timestamp, Timestamp) {
     match (start, end) {
         (Some(start), Some(end)) => (start, end),
         (Some(start), None) => (start, now.max(start)),
         (None, end) => {
             let end = end.unwrap_or(now);
-            (end.checked_sub(COVERED).unwrap_or(Timestamp::MIN), end)
+            (end.checked_sub(covered).unwrap_or(Timestamp::MIN), end)
         }
     }
 }
@@ -179,7 +207,7 @@ mod tests {
         let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
         let now = at("2026-03-31T00:00:00Z").unwrap();
         let check = |start, end, expected: (&str, &str)| {
-            let (from, to) = range(start, end, now);
+            let (from, to) = range(start, end, now, COVERED);
             assert_eq!((from.to_string().as_str(), to.to_string().as_str()), expected);
         };
         check(None, None, ("2026-03-01T00:00:00Z", "2026-03-31T00:00:00Z"));

@@ -5,10 +5,11 @@ use super::{
     agents, audit, cases, dead_letters, decisions, demo, docs, events, health, ingest, keys, lists, maintenance, ml,
     plant, reports, root, sensors, sessions, simulate, stream, work_orders,
 };
-use crate::plant::Report;
+use crate::plant::Report as PlantReport;
 use domain::Envelope;
 use domain::asset::Technician;
 use persistence::knowledge::SimilarCase;
+use persistence::reports::Report;
 use persistence::work_orders::WorkOrder;
 use persistence::{cases::Case, dead_letters::DeadLetter, notifications::Notification};
 use runtime::Outlook;
@@ -266,7 +267,7 @@ pub const ROUTES: &[Route] = &[
         Class::Write,
         Body::Batch,
         "Take over a plant file (TOML): site, assets, sensors with units and limits, technicians with shifts",
-        json::<Report>(),
+        json::<PlantReport>(),
     )
     .query(&[Param::or("dry_run", Kind::Flag, "false", "Only say what would be done")])
     .forms(&[("application/toml", Kind::Text)]),
@@ -313,6 +314,9 @@ pub const ROUTES: &[Route] = &[
     .members(reports::MEMBERS)
     .errors(&[504])
     .keeps_key(),
+    get("/api/v1/reports", DATA_READ, Class::Read, "List reports, newest first", json::<Vec<Report>>())
+        .query(&[LIMIT, OFFSET]),
+    get("/api/v1/reports/{id}", DATA_READ, Class::Read, "One report", json::<Report>()).errors(&[404]),
     get("/api/v1/agents", AGENTS_READ, Class::Read, "The supervision tree", json::<agents::Tree>()),
     post(
         "/api/v1/agents/{name}/pause",

@@ -5,7 +5,8 @@ use crate::decision::By;
 use crate::reading::Sensor;
 use crate::{AssetId, TechnicianId, WorkOrderId};
 use jiff::Timestamp;
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,16 @@ impl Shift {
     /// Whether it ends on the day after it began.
     pub fn is_overnight(&self) -> bool {
         self.to <= self.from
+    }
+
+    /// Begin and end of the shift that begins on `day`, if one does.
+    pub fn on(&self, day: Date, time_zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
+        if !self.weekdays.contains(&day.weekday().to_monday_one_offset()) {
+            return None;
+        }
+        let instant = |day: Date, time: Time| Some(day.to_datetime(time).to_zoned(time_zone.clone()).ok()?.timestamp());
+        let last_day = if self.is_overnight() { day.tomorrow().ok()? } else { day };
+        Some((instant(day, self.from)?, instant(last_day, self.to)?))
     }
 
     /// Whether the two share a minute of the week, the wall clock's.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Requested {
     /// The report.
     pub report: ReportId,
-    /// `anomaly_summary`, `maintenance_overview`, `system_health`; free text from old clients.
+    /// `anomaly_summary`, `maintenance_overview`, `system_health`, `shift_handover`; free text from old clients.
     pub report_type: String,
     /// `json`, or `text` for anything else.
     pub format: String,
