@@ -4,7 +4,7 @@
 //! Remembers: nothing. It never waits for a commit; the writer answers the caller after it.
 
 use domain::reading::{Incoming, Problem, Rejected, Sensor};
-use domain::{AssetId, EventId, SensorId, Timestamp};
+use domain::{AssetId, EventId, SensorId, Timestamp, unit};
 use persistence::Store;
 use persistence::unit::{Idempotency, Ingest, NewReading, Refused};
 use runtime::Called;
@@ -68,7 +68,10 @@ impl Called for DataAcquisition {
             .items
             .into_iter()
             .map(|item| {
-                item.and_then(|incoming| judge(incoming, &self.limits, now)).map(|reading| readings.push(reading))
+                let reading = item.and_then(|incoming| judge(incoming, &self.limits, now))?;
+                self.check_unit(&reading.sensor)?;
+                readings.push(reading);
+                Ok(())
             })
             .collect();
         let n_accepted = readings.len();
@@ -99,6 +102,20 @@ impl Called for DataAcquisition {
         }
         if submission.reply.send(Judged { items, committed, permit: submission.permit }).is_err() {
             debug!("the caller went away while its items were judged");
+        }
+    }
+}
+
+impl DataAcquisition {
+    /// Refuses a reading whose sensor says another unit than the plant declares; nothing is converted.
+    fn check_unit(&self, told: &Sensor) -> Result<(), Problem> {
+        let Some(unit) = &told.unit else { return Ok(()) };
+        match self.store.declared(&told.id).and_then(|declared| declared.unit.clone()) {
+            Some(declared) if !unit::is_same(unit, &declared) => {
+                let message = format!("must be {declared}, as the plant declares the sensor, got {unit:?}");
+                Err(problem("unit", message))
+            }
+            _ => Ok(()),
         }
     }
 }

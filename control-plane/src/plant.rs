@@ -3,9 +3,11 @@
 //! It says what is wrong with a file, all of it at once, and takes over none of a file that has anything wrong.
 
 mod check;
+mod entry;
 mod file;
 
 pub use check::{Known, Plan, Problem, checked};
+pub use entry::{entry, member};
 
 use crate::trace_context;
 use domain::asset::{Imported, Site};
@@ -89,34 +91,31 @@ pub fn report(plan: &Plan) -> Report {
     }
 }
 
-/// The events that carry `plan` out, in one request of `by`.
-pub fn events(plan: Plan, by: &str, at: Timestamp) -> Vec<NewEvent> {
-    let correlation = CorrelationId::new(Uuid::new_v4().to_string());
-    let mut events: Vec<NewEvent> = Vec::new();
-    let mut say = |event| {
-        let cause = events.first().map(|first: &NewEvent| first.id);
-        let (id, correlation) = (EventId(Uuid::now_v7()), correlation.clone());
-        let traceparent = trace_context::current();
-        events.push(NewEvent { id, cause, correlation, traceparent, source: "control_plane".into(), at, event });
-    };
-    let by = || by.to_owned();
-    say(Event::PlantImported(Imported {
-        by: by(),
+/// The events that carry `plan` out, the plan of an import by `by`, in the request `correlation`.
+pub fn events(plan: Plan, by: &str, correlation: &CorrelationId, at: Timestamp) -> Vec<NewEvent> {
+    let imported = Event::PlantImported(Imported {
+        by: by.to_owned(),
         n_assets: plan.n_assets.touched(),
         n_sensors: plan.n_sensors.touched(),
         n_technicians: plan.n_technicians.touched(),
-    }));
-    if let Some(site) = plan.site {
-        say(Event::SiteDeclared { site, by: by() });
-    }
-    for asset in plan.assets {
-        say(Event::AssetDeclared { asset, by: by() });
-    }
-    for sensor in plan.sensors {
-        say(Event::SensorDeclared { sensor, by: by() });
-    }
-    for technician in plan.technicians {
-        say(Event::TechnicianDeclared { technician, by: by() });
+    });
+    let mut events: Vec<NewEvent> = Vec::new();
+    for event in std::iter::once(imported).chain(declarations(plan, by)) {
+        let cause = events.first().map(|first| first.id);
+        let (id, correlation) = (EventId(Uuid::now_v7()), correlation.clone());
+        let traceparent = trace_context::current();
+        events.push(NewEvent { id, cause, correlation, traceparent, source: "control_plane".into(), at, event });
     }
     events
+}
+
+/// What `plan` declares, each thing after what it refers to.
+pub fn declarations(plan: Plan, by: &str) -> Vec<Event> {
+    let by = || by.to_owned();
+    let Plan { site, assets, sensors, technicians, .. } = plan;
+    let site = site.into_iter().map(|site| Event::SiteDeclared { site, by: by() });
+    let assets = assets.into_iter().map(|asset| Event::AssetDeclared { asset, by: by() });
+    let sensors = sensors.into_iter().map(|sensor| Event::SensorDeclared { sensor, by: by() });
+    let technicians = technicians.into_iter().map(|technician| Event::TechnicianDeclared { technician, by: by() });
+    site.chain(assets).chain(sensors).chain(technicians).collect()
 }

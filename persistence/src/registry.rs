@@ -14,6 +14,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub(crate) struct Registered {
     pub(crate) no: i32,
     pub(crate) sensor: Arc<Sensor>,
+    /// Whether the plant declares it.
+    pub(crate) is_declared: bool,
 }
 
 /// The registered sensors.
@@ -75,7 +77,7 @@ impl Registry {
     /// See [`StoreError`].
     pub(crate) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
         // Not limited: there are as many rows as sensors, and all of them are needed.
-        let select = "SELECT no, id, asset, sensor_type, unit, limit_high, limit_low FROM sensors";
+        let select = "SELECT no, id, asset, sensor_type, unit, limit_high, limit_low, declared_at FROM sensors";
         let rows = sql::rows(db, select, []).await?;
         let mut fresh = Known::default();
         for row in &rows {
@@ -97,5 +99,6 @@ fn registered(row: &QueryResult) -> Result<Registered, StoreError> {
         limit_high: row.try_get("", "limit_high")?,
         limit_low: row.try_get("", "limit_low")?,
     };
-    Ok(Registered { no: row.try_get("", "no")?, sensor: Arc::new(sensor) })
+    let is_declared = row.try_get::<Option<i64>>("", "declared_at")?.is_some();
+    Ok(Registered { no: row.try_get("", "no")?, sensor: Arc::new(sensor), is_declared })
 }

@@ -11,7 +11,8 @@ use crate::unit::{
 use crate::writer::queue::Queue;
 use crate::writer::stats::{Counters, WriterStats};
 use crate::{History, Log, StoreError, admin, audit, writer};
-use domain::{Seq, Timestamp};
+use domain::reading::Sensor;
+use domain::{SensorId, Seq, Timestamp};
 use sea_orm::DatabaseConnection;
 use serde::Deserialize;
 use std::fmt;
@@ -125,6 +126,12 @@ impl Store {
     /// Takes no more units; [`run_writer`](Self::run_writer) commits what is waiting and returns.
     pub fn close(&self) {
         self.shared.queue.close();
+    }
+
+    /// What the plant declares of the sensor called `id`, if it declares it; from memory.
+    pub fn declared(&self, id: &SensorId) -> Option<Arc<Sensor>> {
+        let known = self.shared.registry.known();
+        known.by_id(id).filter(|known| known.is_declared).map(|known| Arc::clone(&known.sensor))
     }
 
     /// Hands readings over without awaiting their commit; `unit.reply` is told after it.

@@ -161,3 +161,80 @@ fn the_command_line_takes_over_the_same_file_while_no_node_runs() {
     let (code, told) = run(&[]);
     assert!(code == Some(1) && told.contains("line 12: sensor \"pump-0/temperature\": unknown unit"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_thing_is_declared_by_itself_and_what_is_wrong_with_it_is_named_by_its_field() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let asset = client.post("/api/v1/assets", &json!({ "id": "pump-1", "class": "pump" })).await.ok();
+    assert_eq!((&asset["declared"], &asset["name"]), (&json!(true), &json!("pump-1")), "{asset:#}");
+    let sensor = json!({
+        "id": "pump-1/t", "asset": "pump-1", "type": "temperature", "unit": "°C", "limit_high": 90,
+        "failure_mode": "overheating",
+    });
+    let declared = client.post("/api/v1/sensors", &sensor).await.ok();
+    assert_eq!((&declared["unit"], &declared["declared"]), (&json!("celsius"), &json!(true)), "{declared:#}");
+    let technician = json!({
+        "id": "ana", "skills": ["Mechanical"], "experience_years": 4,
+        "shifts": [{ "weekdays": [1, 2, 3], "from": "22:00", "to": "06:00" }],
+    });
+    assert_eq!(client.post("/api/v1/technicians", &technician).await.ok()["skills"], json!(["mechanical"]));
+    let crew = client.get("/api/v1/technicians").await.ok();
+    assert_eq!(crew.as_array().unwrap().len(), 1, "the examples are gone: {crew:#}");
+    let site = json!({ "name": "Works", "time_zone": "Europe/Berlin" });
+    assert_eq!(client.post("/api/v1/site", &site).await.ok(), site);
+    // What is declared just so is not declared again.
+    client.post("/api/v1/sensors", &sensor).await.ok();
+    let events = client.get("/api/v1/events?type=sensor_declared").await.ok();
+    assert_eq!(events["events"].as_array().unwrap().len(), 1, "{events:#}");
+
+    let refused = async |path: &str, body: Value, field: &str| {
+        let refused = client.post(path, &body).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+        assert!(refused.detail().contains(&format!("body → {field}: ")), "{}", refused.body);
+    };
+    let changed = |body: &Value, field: &str, value: Value| {
+        let mut body = body.clone();
+        body[field] = value;
+        body
+    };
+    refused("/api/v1/assets", json!({}), "id").await;
+    refused("/api/v1/assets", json!({ "id": "p", "parent": "nowhere" }), "parent").await;
+    refused("/api/v1/sensors", changed(&sensor, "asset", json!("nowhere")), "asset").await;
+    refused("/api/v1/sensors", changed(&sensor, "unit", json!("bar")), "unit").await;
+    refused("/api/v1/sensors", changed(&sensor, "type", json!("taste")), "type").await;
+    refused("/api/v1/sensors", changed(&sensor, "limit_low", json!(91)), "limit_high").await;
+    refused("/api/v1/sensors", changed(&sensor, "failure_mode", json!("bad luck")), "failure_mode").await;
+    let shifts = json!([
+        { "weekdays": [1], "from": "06:00", "to": "14:00" },
+        { "weekdays": [1], "from": "13:00", "to": "21:00" },
+    ]);
+    refused("/api/v1/technicians", changed(&technician, "shifts", shifts), "shifts").await;
+    refused("/api/v1/technicians", changed(&technician, "skills", json!([])), "skills").await;
+    refused("/api/v1/site", json!({ "name": "Works", "time_zone": "Mars/Olympus" }), "time_zone").await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_in_another_unit_than_the_declared_one_is_refused_and_nothing_is_converted() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    client.post("/api/v1/assets", &json!({ "id": "pump-1" })).await.ok();
+    let sensor = json!({ "id": "pump-1/t", "asset": "pump-1", "type": "temperature", "unit": "celsius" });
+    client.post("/api/v1/sensors", &sensor).await.ok();
+    let reading = |unit: Value| json!({ "sensor_id": "pump-1/t", "value": 140.0, "unit": unit });
+    let batch = json!([reading(json!("°C")), reading(json!("fahrenheit")), reading(Value::Null), reading(json!("x"))]);
+    let answer = client.post("/api/v1/data/ingest/batch", &batch).await.ok();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(2)), "{answer:#}");
+    let one = client.post("/api/v1/data/ingest", &reading(json!("fahrenheit"))).await;
+    assert_eq!(one.status, 422);
+    assert!(one.detail().contains("unit") && one.detail().contains("must be celsius"), "{}", one.body);
+    let stored = client.get("/api/v1/sensors/readings?sensor_id=pump-1/t").await.ok();
+    assert_eq!(stored.as_array().unwrap().len(), 2, "{stored:#}");
+    // A sensor that nobody declared says of itself what it likes, as it always did.
+    for unit in ["celsius", "furlong"] {
+        let reading = json!({ "sensor_id": "stray", "value": 1.0, "unit": unit });
+        client.post("/api/v1/data/ingest", &reading).await.ok();
+    }
+    node.stop().await;
+}

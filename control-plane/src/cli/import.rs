@@ -5,10 +5,12 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use config::Config;
 use control_plane::plant::{self, Counts};
+use domain::CorrelationId;
 use persistence::{Store, StoreError};
 use runtime::Clock;
 use std::path::PathBuf;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// By whom, as the log tells it.
 const BY: &str = "command_line";
@@ -62,7 +64,8 @@ async fn carry_out(text: &str, dry_run: bool, store: &Store) -> anyhow::Result<E
     if dry_run {
         output::line("the file is good; nothing was changed (--dry-run)")?;
     } else {
-        store.append(plant::events(plan, BY, Clock::System.now()), None).await?;
+        let correlation = CorrelationId::new(Uuid::new_v4().to_string());
+        store.append(plant::events(plan, BY, &correlation, Clock::System.now()), None).await?;
         output::line("taken over")?;
     }
     Ok(Exit::Done)

@@ -261,7 +261,7 @@ impl Check<'_> {
         if shifts.is_empty() {
             self.wrong(id.span(), format!("technician {who:?} has no shifts"));
         }
-        let mut worked: Vec<(asset::Shift, usize)> = Vec::new();
+        let mut worked: Vec<asset::Shift> = Vec::new();
         for shift in shifts {
             let at = shift.span();
             let Shift { weekdays, from, to } = shift.into_inner();
@@ -272,18 +272,19 @@ impl Check<'_> {
                 continue;
             }
             let shift = asset::Shift { weekdays, from, to };
-            let line = self.text.get(..at.start).unwrap_or_default().matches('\n').count() + 1;
-            if let Some((_, other)) = worked.iter().find(|(other, _)| other.overlaps(&shift)) {
-                self.wrong(at, format!("technician {who:?}: this shift overlaps the one of line {other}"));
+            if let Some(other) = worked.iter().find(|other| other.overlaps(&shift)) {
+                let (from, to) = (other.from.strftime("%H:%M"), other.to.strftime("%H:%M"));
+                let other = format!("from {from} to {to} on weekdays {:?}", other.weekdays);
+                self.wrong(at, format!("technician {who:?}: this shift overlaps the one {other}"));
             }
-            worked.push((shift, line));
+            worked.push(shift);
         }
         let technician = asset::Technician {
             name: name.unwrap_or_else(|| who.clone()),
             id: TechnicianId::from(id.into_inner()),
             skills: skills.into_inner().iter().map(|skill| skill.trim().to_lowercase()).collect(),
             experience_years,
-            shifts: worked.into_iter().map(|(shift, _)| shift).collect(),
+            shifts: worked,
             example: false,
         };
         let before = known.technicians.get(&technician.id).filter(|before| !before.example).cloned();
@@ -375,7 +376,7 @@ shifts = [
             "weekdays = [4], from = \"22:00\"",
             "weekdays = [3], from = \"13:00\"",
             29,
-            "overlaps the one of line 28",
+            "overlaps the one from 06:00 to 14:00 on weekdays [1, 2, 3]",
         );
         check("weekdays = [4]", "weekdays = [8]", 29, "weekdays [8]");
         check("[\"Mechanical\"]", "[]", 25, "has no skills");

@@ -1,4 +1,6 @@
-//! `/assets`, `/technicians`, `/plant/import`: what there is to watch, and who repairs it.
+//! `/site`, `/assets`, `/sensors`, `/technicians`, `/plant/import`: what there is to watch, and who repairs it.
+
+mod declare;
 
 use super::{Kind, Param, either, entry, mount};
 use crate::api_error::ApiError;
@@ -6,9 +8,10 @@ use crate::app::App;
 use crate::plant::{self, Report};
 use crate::reply::{Reply, state_digest};
 use crate::request::{Call, lax};
+pub(crate) use declare::{ASSET, SENSOR, SITE, TECHNICIAN};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded, Technician};
 use domain::decision::By;
-use domain::{AssetId, Event, TechnicianId, Timestamp};
+use domain::{AssetId, CorrelationId, Event, TechnicianId, Timestamp};
 use jiff::SignedDuration;
 use persistence::assets::{self, Asset};
 use persistence::sensors::{self, Summary};
@@ -42,6 +45,7 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
         mount(app, const { entry("GET", "/api/v1/technicians") }, list_technicians),
         mount(app, const { entry("POST", "/api/v1/technicians/{id}/remove") }, remove_technician),
         mount(app, const { entry("POST", "/api/v1/plant/import") }, import),
+        declare::routes(app),
     ])
 }
 
@@ -59,7 +63,7 @@ pub(crate) struct Document {
 
 /// A sensor, and how far it can be trusted.
 #[derive(Serialize, JsonSchema)]
-struct Sensor {
+pub(crate) struct Sensor {
     #[serde(flatten)]
     summary: Summary,
     /// Whether somebody declared it.
@@ -102,6 +106,11 @@ fn expected(summary: &Summary, missing: u64) -> Option<Timestamp> {
     last.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
 }
 
+async fn sensor_document(app: &App, summary: Summary) -> Result<Sensor, ApiError> {
+    let readiness = readiness(app, &summary).await?;
+    Ok(Sensor { declared: summary.declared_at.is_some(), readiness, summary })
+}
+
 async fn documents(app: &App, found: Vec<Asset>) -> Result<Vec<Document>, ApiError> {
     let ids: Vec<AssetId> = found.iter().map(|asset| asset.id.clone()).collect();
     let mut all = sensors::of_assets(&app.history, &ids).await?;
@@ -111,8 +120,7 @@ async fn documents(app: &App, found: Vec<Asset>) -> Result<Vec<Document>, ApiErr
         all = others;
         let mut sensors = Vec::new();
         for summary in Vec::<Summary>::into_iter(ours).take(SENSORS_MAX) {
-            let readiness = readiness(app, &summary).await?;
-            sensors.push(Sensor { declared: summary.declared_at.is_some(), readiness, summary });
+            sensors.push(sensor_document(app, summary).await?);
         }
         let held_alarms = match &asset.maintenance {
             Some(maintenance) => {
@@ -163,7 +171,7 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
     let (Asset { id: asset, .. }, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
     let by = call.caller.name.clone();
     let began = MaintenanceBegan { asset, by, reason, until, work_order: None };
-    say(&app, Event::AssetMaintenanceBegan(began)).await?;
+    say(&app, &call.correlation(), Event::AssetMaintenanceBegan(began)).await?;
     told(&app, call.param(0)).await
 }
 
@@ -180,15 +188,15 @@ async fn end(app: App, call: Call) -> Result<Reply, ApiError> {
         }
         Some(_) => {
             let by = By::Person(call.caller.name.clone());
-            say(&app, Event::AssetMaintenanceEnded(MaintenanceEnded { asset, by, reason })).await?;
+            let ended = MaintenanceEnded { asset, by, reason };
+            say(&app, &call.correlation(), Event::AssetMaintenanceEnded(ended)).await?;
             told(&app, call.param(0)).await
         }
     }
 }
 
-async fn say(app: &App, event: Event) -> Result<(), ApiError> {
-    let correlation = crate::request::fresh_correlation();
-    app.append(vec![app.event(&correlation, event)], None).await?;
+async fn say(app: &App, correlation: &CorrelationId, event: Event) -> Result<(), ApiError> {
+    app.append(vec![app.event(correlation, event)], None).await?;
     Ok(())
 }
 
@@ -204,7 +212,8 @@ async fn remove_technician(app: App, call: Call) -> Result<Reply, ApiError> {
     let id = TechnicianId::from(call.param(0));
     let unknown = || ApiError::NotFound(format!("There is no technician {}", call.param(0)));
     let technician = technicians::get(&app.history, &id).await?.ok_or_else(unknown)?;
-    say(&app, Event::TechnicianRemoved { technician: id, by: call.caller.name.clone() }).await?;
+    let removed = Event::TechnicianRemoved { technician: id, by: call.caller.name.clone() };
+    say(&app, &call.correlation(), removed).await?;
     Reply::json(&technician)
 }
 
@@ -227,6 +236,6 @@ async fn import(app: App, call: Call) -> Result<Reply, ApiError> {
     if dry_run {
         return Reply::json(&report);
     }
-    app.append(plant::events(plan, &call.caller.name, app.now()), None).await?;
+    app.append(plant::events(plan, &call.caller.name, &call.correlation(), app.now()), None).await?;
     Reply::json(&Report { applied: true, ..report })
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::plant::Report as PlantReport;
 use domain::Envelope;
-use domain::asset::Technician;
+use domain::asset::{Site, Technician};
 use persistence::knowledge::SimilarCase;
 use persistence::reports::Report;
 use persistence::work_orders::WorkOrder;
@@ -252,6 +252,13 @@ pub const ROUTES: &[Route] = &[
         .members(plant::MAINTENANCE_END),
     get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", json::<Vec<Technician>>())
         .query(&[LIMIT]),
+    declaration("/api/v1/site", "Say where the plant is", json::<Site>()).members(plant::SITE),
+    declaration("/api/v1/assets", "Declare an asset, or describe it anew", json::<plant::Document>())
+        .members(plant::ASSET),
+    declaration("/api/v1/sensors", "Declare a sensor, or describe it anew", json::<plant::Sensor>())
+        .members(plant::SENSOR),
+    declaration("/api/v1/technicians", "Declare a technician, or describe them anew", json::<Technician>())
+        .members(plant::TECHNICIAN),
     post(
         "/api/v1/technicians/{id}/remove",
         "plant:write",
@@ -687,6 +694,10 @@ pub const ROUTES: &[Route] = &[
 /// What a person does with a thing that there is.
 const fn act(pattern: &'static str, summary: &'static str, answer: Answer) -> Route {
     post(pattern, "tasks:update", Class::Write, Body::Item, summary, answer).errors(&[404, 412])
+}
+
+const fn declaration(pattern: &'static str, summary: &'static str, answer: Answer) -> Route {
+    post(pattern, "plant:write", Class::Write, Body::Item, summary, answer)
 }
 
 const fn step(pattern: &'static str, summary: &'static str) -> Route {

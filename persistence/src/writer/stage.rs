@@ -201,7 +201,7 @@ impl Stage {
             return registered.clone();
         }
         self.heads.sensor += 1;
-        let registered = Registered { no: self.heads.sensor, sensor: Arc::clone(&new.sensor) };
+        let registered = Registered { no: self.heads.sensor, sensor: Arc::clone(&new.sensor), is_declared: false };
         self.sensors.insert(new.sensor.id.clone(), registered.clone());
         registered
     }
@@ -216,7 +216,8 @@ impl Stage {
             },
             |registered| registered.no,
         );
-        self.sensors.insert(sensor.id.clone(), Registered { no, sensor: Arc::new(sensor.clone()) });
+        let described = Registered { no, sensor: Arc::new(sensor.clone()), is_declared: true };
+        self.sensors.insert(sensor.id.clone(), described);
         no
     }
 

@@ -72,6 +72,12 @@ pub fn known(spelling: &str) -> Option<(&'static str, Quantity)> {
     Some((found.spellings[0], found.quantity))
 }
 
+/// Whether both spellings stand for one unit. One that nobody knows is only itself.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let written = |spelling| known(spelling).map(|(written, _)| written);
+    one == other || (written(one).is_some() && written(one) == written(other))
+}
+
 /// Every unit, as it is written.
 pub fn all() -> impl Iterator<Item = &'static str> {
     UNITS.iter().map(|unit| unit.spellings[0])
@@ -109,6 +115,8 @@ mod tests {
         assert_eq!(known("°C"), Some(("celsius", Quantity::Temperature)));
         assert_eq!(known("celsius"), known("Cel"));
         assert_eq!(known("furlong"), None);
+        assert!(is_same("°C", "celsius") && is_same("furlong", "furlong"));
+        assert!(!is_same("°C", "K") && !is_same("furlong", "fathom"));
         let spellings: Vec<&str> = UNITS.iter().flat_map(|unit| unit.spellings.iter().copied()).collect();
         for spelling in &spellings {
             assert_eq!(spellings.iter().filter(|other| *other == spelling).count(), 1, "{spelling}");

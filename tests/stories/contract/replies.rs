@@ -257,6 +257,8 @@ fn is_told_elsewhere(pattern: &str) -> bool {
         "/api/v1/dead-letters/",
         "/api/v1/work-orders",
         "/api/v1/technicians",
+        "/api/v1/site",
+        "/api/v1/reports",
         "/api/v1/ml/",
         "/api/v1/keys",
         "/api/v1/session",
