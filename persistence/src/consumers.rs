@@ -1,5 +1,6 @@
 //! Where each agent stands in the log, and which of its incarnations may move it.
 
+use crate::in_hand::Held;
 use crate::instants::timestamp;
 use crate::unit::{Begin, Incarnation, Origin};
 use crate::{StoreError, sql};
@@ -41,34 +42,32 @@ pub struct Stored {
     pub attempts: u32,
     /// It ended in an orderly way.
     pub clean: bool,
-    /// Events up to here may have been in hand at an end that nobody saw.
+    /// The last event that was in hand at an end that nobody saw.
     pub alone_until: Seq,
 }
 
 impl Stored {
-    /// The incarnation that follows; it counts as an attempt if it is `charged`. `head` is the newest event;
-    /// `in_hand_max` events after the cursor may have been in hand when this one ended.
-    pub fn next(&self, charged: bool, head: Seq, in_hand_max: i64) -> Incarnation {
+    /// The incarnation that follows; it counts as an attempt if it is `charged`. `head` is the newest event; `held`
+    /// was in hand at the end of an incarnation.
+    pub fn next(&self, charged: bool, head: Seq, held: Option<Held>) -> Incarnation {
+        // What an earlier one had in hand was held against it when this one began.
+        let held = held.filter(|held| !self.clean && held.epoch == self.epoch).map(|held| held.seq);
+        let held = held.filter(|seq| self.cursor < *seq && *seq <= head);
         // With no event after the cursor there is nothing that the attempts so far could be held against.
         let spent = if self.cursor < head { self.attempts } else { 0 };
         Incarnation {
             epoch: self.epoch + 1,
             cursor: self.cursor,
             // One that is not charged makes the attempt that its predecessor was charged for.
-            attempts: (spent + u32::from(charged)).max(1),
-            clean: self.clean,
-            alone_until: if self.clean {
-                self.alone_until
-            } else {
-                self.alone_until.max(Seq(self.cursor.0.saturating_add(in_hand_max)).min(head))
-            },
+            attempts: (spent + u32::from(charged || held.is_some())).max(1),
+            alone_until: held.map_or(self.alone_until, |held| self.alone_until.max(held)),
         }
     }
 }
 
 /// Starts the incarnation that `begin` asks for; `head` is the newest event.
 pub(crate) async fn begin(tx: &impl ConnectionTrait, begin: &Begin, head: Seq) -> Result<Incarnation, DbErr> {
-    let Begin { agent, origin, charged, in_hand_max, .. } = *begin;
+    let Begin { agent, origin, charged, held, .. } = *begin;
     let select = "SELECT cursor, epoch, attempts, clean, alone_until FROM consumers WHERE name = $1";
     let found = sql::row(tx, select, [agent.into()]).await?;
     let (incarnation, statement) = match found {
@@ -82,14 +81,14 @@ pub(crate) async fn begin(tx: &impl ConnectionTrait, begin: &Begin, head: Seq) -
             };
             let update = "UPDATE consumers SET epoch = $2, attempts = $4, clean = $5, alone_until = $6 \
                           WHERE name = $1 AND cursor = $3";
-            (stored.next(charged, head, in_hand_max), update)
+            (stored.next(charged, head, held), update)
         }
         None => {
             let cursor = match origin {
                 Origin::Now => head,
                 Origin::Beginning => Seq(0),
             };
-            let incarnation = Incarnation { epoch: 1, cursor, attempts: 1, clean: true, alone_until: Seq(0) };
+            let incarnation = Incarnation { epoch: 1, cursor, attempts: 1, alone_until: Seq(0) };
             let insert = "INSERT INTO consumers (name, epoch, cursor, attempts, clean, alone_until) \
                           VALUES ($1, $2, $3, $4, $5, $6)";
             (incarnation, insert)

@@ -22,6 +22,7 @@ pub mod drift;
 mod error;
 pub mod history;
 mod idempotency;
+pub mod in_hand;
 mod instants;
 pub mod keys;
 pub mod knowledge;

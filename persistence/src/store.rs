@@ -2,6 +2,7 @@
 
 use crate::database;
 use crate::idempotency;
+use crate::in_hand::{Held, InHand};
 use crate::registry::Registry;
 use crate::timers;
 use crate::unit::{
@@ -174,7 +175,7 @@ impl Store {
     }
 
     /// Starts an incarnation of `agent`; the ones before are fenced from now on. It counts as an attempt at the event
-    /// after the cursor if it is `charged`. Its predecessor may have had `in_hand_max` events in hand.
+    /// after the cursor if it is `charged`. `held` was in hand when an incarnation ended.
     ///
     /// # Errors
     ///
@@ -184,9 +185,18 @@ impl Store {
         agent: &'static str,
         origin: Origin,
         charged: bool,
-        in_hand_max: i64,
+        held: Option<Held>,
     ) -> Result<Incarnation, Refused> {
-        self.submit(|reply| Unit::Begin(Begin { agent, origin, charged, in_hand_max, reply })).await
+        self.submit(|reply| Unit::Begin(Begin { agent, origin, charged, held, reply })).await
+    }
+
+    /// What `agent` has in hand, or had when it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when it cannot be written down.
+    pub fn in_hand(&self, agent: &'static str) -> Result<InHand, StoreError> {
+        InHand::open(&self.shared.settings.data_dir, agent)
     }
 
     /// Marks the end of an incarnation as an orderly one.

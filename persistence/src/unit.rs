@@ -1,6 +1,7 @@
 //! What can be submitted to the writer. Each unit is committed as a whole or refused as a whole;
 //! the writer answers through the unit's own reply port after the commit.
 
+use crate::in_hand::Held;
 use domain::reading::{Rejected, Sensor};
 use domain::{CorrelationId, Event, EventId, ReadingNo, Seq, Timestamp, TraceParent};
 use std::borrow::Cow;
@@ -221,8 +222,8 @@ pub struct Begin {
     /// Whether this start counts as an attempt at the event after the cursor. It does not when the
     /// previous incarnation ended only because the store was unavailable.
     pub charged: bool,
-    /// Events after the cursor that the previous incarnation may have had in hand when it ended.
-    pub in_hand_max: i64,
+    /// The event that an incarnation had in hand when it ended, if there was one.
+    pub held: Option<Held>,
     /// Told after the commit.
     pub reply: Reply<Incarnation>,
 }
@@ -236,10 +237,8 @@ pub struct Incarnation {
     pub cursor: Seq,
     /// Attempts at the event after the cursor, the coming one included.
     pub attempts: u32,
-    /// The previous incarnation ended in an orderly way.
-    pub clean: bool,
-    /// Events up to here may have been in hand at an end that nobody saw, of this incarnation's predecessor or of an
-    /// earlier one: they are to be handled one at a time.
+    /// The last event that was in hand at an end that nobody saw, of this incarnation's predecessor or of an earlier
+    /// one: events up to there are to be handled one at a time.
     pub alone_until: Seq,
 }
 

@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
-use crate::rules::passage::{self, Mark, Next, Passage};
+use crate::rules::passage::{Mark, Next, Passage};
 use crate::rules::restart::Exit;
 use crate::slot::{HostMessage, Slot, State};
 use crate::tree::Life;
@@ -13,6 +13,7 @@ use crate::{Shared, control};
 use domain::event::Control;
 use domain::{Envelope, Event, Seq};
 use futures_util::FutureExt;
+use persistence::in_hand::{Held, InHand};
 use persistence::unit::{AgentUnit, DeadLetter, Incarnation, Origin, Refused};
 use persistence::{Log, StoreError, dead_letters};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
@@ -24,9 +25,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{Instrument, debug, error, info_span, warn};
-
-/// Life of a process after which its end is no longer blamed on its start.
-const SETTLED: Duration = Duration::from_secs(1);
 
 pub(crate) async fn spawn<A: Agent>(
     agent: Arc<A>,
@@ -61,6 +59,7 @@ struct Tenure<A: Agent> {
 /// Where an incarnation stands in the log, and what it remembers.
 struct Place<S> {
     epoch: i64,
+    in_hand: InHand,
     passage: Passage,
     state: S,
     handled_since_checkpoint: u64,
@@ -152,17 +151,19 @@ impl<A: Agent> Tenure<A> {
     async fn begin(&self) -> Result<Place<A::State>, End> {
         // Only an event that was seen to fail is charged with the end of the previous incarnation.
         let charged = self.slot.charged();
-        let in_hand_max = passage::in_hand_max(self.shared.settings.chunk_events_max);
-        let mut incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, in_hand_max).await?;
+        let in_hand = self.shared.store.in_hand(A::NAME)?;
+        let held = match A::EFFECTS {
+            Effects::Outside { may_end_process: false, .. } => None,
+            _ => in_hand.held()?,
+        };
+        let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, held).await?;
         self.slot.settle();
-        if matches!(A::EFFECTS, Effects::Outside { may_end_process: false, .. }) {
-            (incarnation.clean, incarnation.alone_until) = (true, Seq(0));
-        }
         let Incarnation { epoch, cursor, .. } = incarnation;
         let state = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
         Ok(Place {
             epoch,
+            in_hand,
             passage: Passage::begin(&incarnation),
             state,
             handled_since_checkpoint: 0,
@@ -270,22 +271,14 @@ impl<A: Agent> Tenure<A> {
             if until.is_some_and(|until| until < envelope.seq) {
                 break;
             }
-            if !self.slot.is_current(self.generation) {
-                return Err(End::Fenced);
-            }
             let heard = heard::<A>(envelope, self.shared.store.log()).await?;
             let Some(message) = A::accept(&heard.event) else {
                 place.passage.skip(envelope.seq);
                 continue;
             };
-            match place.passage.next(&self.shared.settings.attempts()) {
+            match place.passage.next(&self.shared.settings.attempts(), envelope.seq) {
                 Next::Handle => {}
-                Next::Claim { mark, settled } => {
-                    if settled {
-                        tokio::time::sleep(SETTLED.saturating_sub(self.shared.started.elapsed())).await;
-                    }
-                    self.commit(place, mark, Said::default(), None).await?;
-                }
+                Next::Claim { mark } => self.commit(place, mark, Said::default(), None).await?,
                 Next::GiveUp { attempts } => {
                     if !self.bury(place, envelope, attempts).await? {
                         return Ok(false);
@@ -293,7 +286,13 @@ impl<A: Agent> Tenure<A> {
                     continue;
                 }
             }
-            match self.handle(&mut place.state, message, &heard).await {
+            place.in_hand.take(Held { epoch: place.epoch, seq: envelope.seq })?;
+            let handled_so = self.handle(&mut place.state, message, &heard).await;
+            if !self.slot.is_current(self.generation) {
+                return Err(End::Fenced);
+            }
+            place.in_hand.put_down()?;
+            match handled_so {
                 Ok(more) => {
                     debug!(
                         agent = A::NAME,

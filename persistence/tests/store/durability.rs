@@ -14,7 +14,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let bench = Bench::running().await;
     bench.stored(vec![reading("T1", 20.25), reading("T2", 0.1 + 0.2)]).await;
     bench.store.append(vec![drift(0.1), note(Control::Pause)], None).await.expect("it is appended");
-    bench.store.begin("drift", Origin::Beginning, true, 0).await.expect("it begins");
+    bench.store.begin("drift", Origin::Beginning, true, None).await.expect("it begins");
     bench.store.checkpoint("drift", 1, Seq(0), 3, vec![1, 2, 3]).await.expect("it is saved");
     let (events, readings) = (bench.events().await, bench.readings().await);
     // when the program goes down without a word,

@@ -19,7 +19,7 @@ fn set(key: &str, due_at: &str, cause: EventId) -> TimerChange {
 async fn with_timers(changes: Vec<TimerChange>) -> Bench {
     let bench = Bench::running().await;
     bench.store.append(vec![note(Control::Pause)], None).await.expect("it is appended");
-    bench.store.begin("drift", Origin::Beginning, true, 0).await.expect("it begins");
+    bench.store.begin("drift", Origin::Beginning, true, None).await.expect("it begins");
     let unit = |reply| AgentUnit { timers: changes, ..handled(1, Seq(0), Seq(1), vec![])(reply) };
     bench.store.commit(unit).await.expect("it is the newest");
     bench

@@ -1,7 +1,8 @@
 //! How often an event is tried before it is given up.
 //!
-//! The number of attempts is durable. A failure that was seen raises it as the next incarnation starts. After an
-//! end that nobody saw, events are taken one at a time, and the attempt is stored before it is made.
+//! The number of attempts is durable. A failure that was seen raises it as the next incarnation starts, and so does an
+//! end that nobody saw, with an event in hand; events are then taken one at a time up to that one, and an attempt is
+//! stored before it is made.
 
 /// How often.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +25,10 @@ pub enum Verdict {
     },
 }
 
-/// What to do with the event after the cursor, when `attempt` (1 for the first) is about to begin.
-/// `clean` tells whether the end of the previous incarnation was seen; if it was not, the event may have taken the
-/// process with it.
-pub fn verdict(settings: &Settings, attempt: u32, clean: bool) -> Verdict {
-    let max = if clean { settings.attempts_max } else { settings.attempts_fatal_max };
+/// What to do with the event after the cursor, when `attempt` (1 for the first) is about to begin. `fatal` tells that it
+/// was in hand at an end that nobody saw, so that it may have taken the process with it.
+pub fn verdict(settings: &Settings, attempt: u32, fatal: bool) -> Verdict {
+    let max = if fatal { settings.attempts_fatal_max } else { settings.attempts_max };
     if attempt <= max { Verdict::Try } else { Verdict::GiveUp { attempts: attempt - 1 } }
 }
 
@@ -55,15 +55,15 @@ mod tests {
 
     #[test]
     fn an_event_is_tried_as_often_as_allowed_and_then_given_up() {
-        assert_eq!(verdict(&SETTINGS, 1, true), Verdict::Try);
-        assert_eq!(verdict(&SETTINGS, 5, true), Verdict::Try);
-        assert_eq!(verdict(&SETTINGS, 6, true), Verdict::GiveUp { attempts: 5 });
+        assert_eq!(verdict(&SETTINGS, 1, false), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 5, false), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 6, false), Verdict::GiveUp { attempts: 5 });
     }
 
     #[test]
     fn an_event_that_ends_the_process_is_given_up_sooner() {
-        assert_eq!(verdict(&SETTINGS, 3, false), Verdict::Try);
-        assert_eq!(verdict(&SETTINGS, 4, false), Verdict::GiveUp { attempts: 3 });
+        assert_eq!(verdict(&SETTINGS, 3, true), Verdict::Try);
+        assert_eq!(verdict(&SETTINGS, 4, true), Verdict::GiveUp { attempts: 3 });
     }
 
     #[test]

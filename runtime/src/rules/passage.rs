@@ -1,9 +1,9 @@
 //! An incarnation's way through the log: what to do with the next event, and what to store when.
 //!
-//! A failure that was seen is charged to its event as the next incarnation starts. After an end that nobody saw,
-//! events are taken one at a time until past those that may have been in hand, and an attempt is stored before it is
-//! made. That end counts as the first attempt at each of them, so that an event that ends the process does so as often
-//! as the rule allows and not once more.
+//! A failure that was seen is charged to its event as the next incarnation starts. After an end that nobody saw, with
+//! an event in hand, events are taken one at a time until past that one, and an attempt is stored before it is made.
+//! That end counts as the first attempt at each of them, so that an event that ends the process does so as often as the
+//! rule allows and not once more.
 
 use super::attempts::{self, Verdict};
 use domain::Seq;
@@ -11,12 +11,6 @@ use persistence::unit::Incarnation;
 
 /// Events that may be skipped before the cursor is stored for their sake alone.
 const SKIPPED_MAX: i64 = 1_024;
-
-/// Events after the cursor that an incarnation which reads `chunk` of them at once may have in hand: those that it
-/// skipped, the chunk in which they became too many, and the one that it reads next.
-pub fn in_hand_max(chunk: usize) -> i64 {
-    i64::try_from(chunk).unwrap_or(i64::MAX).saturating_mul(2).saturating_add(SKIPPED_MAX)
-}
 
 /// Where an incarnation stands.
 #[derive(Clone, Debug)]
@@ -40,9 +34,15 @@ pub struct Passage {
 struct Suspect {
     /// The attempt that comes next, 1 for the first.
     attempt: u32,
-    /// The end of the previous incarnation was seen, so that attempts are counted already. If it was not, the
-    /// attempt is stored before it is made.
-    clean: bool,
+    /// This attempt is stored already. If it is not, it is before it is made.
+    stored: bool,
+}
+
+impl Suspect {
+    /// The attempts that are to stay stored until it is tried.
+    fn counted(self) -> u32 {
+        if self.stored { self.attempt } else { self.attempt - 1 }
+    }
 }
 
 /// What a commit stores beside what was said.
@@ -63,9 +63,6 @@ pub enum Next {
     Claim {
         /// What to store.
         mark: Mark,
-        /// Its process must have lived for a while first: one that is killed from outside again and again must not
-        /// speak against the event that happens to be next.
-        settled: bool,
     },
     /// Make it a dead letter.
     GiveUp {
@@ -86,10 +83,10 @@ pub struct Failed {
 impl Passage {
     /// The way of an incarnation that begins.
     pub fn begin(incarnation: &Incarnation) -> Self {
-        let Incarnation { cursor, attempts, clean, alone_until, .. } = *incarnation;
-        let counted = Suspect { attempt: if clean { attempts } else { attempts + 1 }, clean };
-        let unsure = Suspect { attempt: attempts::AFTER_UNSEEN_END, clean: false };
-        let suspect = if cursor < alone_until && counted.attempt < unsure.attempt { unsure } else { counted };
+        let Incarnation { cursor, attempts, alone_until, .. } = *incarnation;
+        let second = attempts::AFTER_UNSEEN_END;
+        let stored = alone_until <= cursor || second <= attempts;
+        let suspect = Suspect { attempt: if stored { attempts } else { second }, stored };
         Self { cursor, scanned: cursor, handled: 0, suspect: Some(suspect), alone_until, alone: false }
     }
 
@@ -109,13 +106,13 @@ impl Passage {
         if self.alone { 1 } else { chunk }
     }
 
-    /// What to do with the next event that the agent hears.
-    pub fn next(&self, rule: &attempts::Settings) -> Next {
-        let Some(Suspect { attempt, clean }) = self.suspect else { return Next::Handle };
-        match attempts::verdict(rule, attempt, clean) {
+    /// What to do with the event at `seq`, the next one that the agent hears.
+    pub fn next(&self, rule: &attempts::Settings, seq: Seq) -> Next {
+        let Some(Suspect { attempt, stored }) = self.suspect else { return Next::Handle };
+        match attempts::verdict(rule, attempt, seq == self.alone_until) {
             Verdict::GiveUp { attempts } => Next::GiveUp { attempts },
-            Verdict::Try if clean => Next::Handle,
-            Verdict::Try => Next::Claim { mark: Mark { to: self.scanned, attempts: attempt }, settled: 2 < attempt },
+            Verdict::Try if stored => Next::Handle,
+            Verdict::Try => Next::Claim { mark: Mark { to: self.scanned, attempts: attempt } },
         }
     }
 
@@ -159,7 +156,7 @@ impl Passage {
     /// What to store at an orderly end, if anything.
     pub fn rest(&self) -> Option<Mark> {
         (self.cursor < self.scanned)
-            .then(|| Mark { to: self.scanned, attempts: self.suspect.map_or(0, |suspect| suspect.attempt - 1) })
+            .then(|| Mark { to: self.scanned, attempts: self.suspect.map_or(0, Suspect::counted) })
     }
 
     /// What was to be stored up to `to` is stored.
@@ -171,7 +168,7 @@ impl Passage {
     fn mark(&self) -> Mark {
         let claimed = attempts::claimed(false, self.scanned < self.alone_until);
         // Skipping events is no reason to forget attempts at the one that comes after them.
-        Mark { to: self.scanned, attempts: self.suspect.map_or(claimed, |suspect| suspect.attempt - 1) }
+        Mark { to: self.scanned, attempts: self.suspect.map_or(claimed, Suspect::counted) }
     }
 }
 
@@ -183,7 +180,7 @@ mod tests {
 
     fn begun(attempts: u32, clean: bool) -> Passage {
         let alone_until = if clean { Seq(0) } else { Seq(14) };
-        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, clean, alone_until })
+        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, alone_until })
     }
 
     #[test]
@@ -192,7 +189,7 @@ mod tests {
         assert_eq!(passage.read(4), 4);
         passage.handled(Seq(11));
         passage.skip(Seq(12));
-        assert_eq!(passage.next(&RULE), Next::Handle);
+        assert_eq!(passage.next(&RULE, Seq(13)), Next::Handle);
         passage.handled(Seq(13));
         assert_eq!(passage.due(), Some(Mark { to: Seq(13), attempts: 0 }));
         passage.committed(Seq(13));
@@ -214,7 +211,7 @@ mod tests {
         let mut passage = begun(1, false);
         assert_eq!(passage.read(4), 1);
         let mark = Mark { to: Seq(10), attempts: 2 };
-        assert_eq!(passage.next(&RULE), Next::Claim { mark, settled: false });
+        assert_eq!(passage.next(&RULE, Seq(11)), Next::Claim { mark });
         passage.handled(Seq(11));
         assert_eq!(passage.due(), Some(Mark { to: Seq(11), attempts: 2 }), "the next one is claimed with it");
         passage.committed(Seq(11));
@@ -225,21 +222,23 @@ mod tests {
             passage.handled(Seq(seq));
         }
         assert_eq!(passage.read(4), 4, "the old chunk is behind");
-        assert_eq!(begun(3, false).next(&RULE), Next::GiveUp { attempts: 3 });
+        assert_eq!(begun(3, false).next(&RULE, Seq(14)), Next::Handle, "its start has counted it");
+        assert_eq!(begun(4, false).next(&RULE, Seq(14)), Next::GiveUp { attempts: 3 });
+        assert_eq!(begun(4, false).next(&RULE, Seq(11)), Next::Handle, "another one was in hand at the end");
     }
 
     #[test]
     fn a_failure_in_between_forgets_no_suspicion() {
         // Given an event that was seen to fail among those that may have ended the process,
-        let among = |attempts| Incarnation { epoch: 3, cursor: Seq(11), attempts, clean: true, alone_until: Seq(14) };
+        let among = |attempts| Incarnation { epoch: 3, cursor: Seq(11), attempts, alone_until: Seq(14) };
         let mut passage = Passage::begin(&among(6));
         assert_eq!(passage.read(4), 1);
-        assert_eq!(passage.next(&RULE), Next::GiveUp { attempts: 5 });
+        assert_eq!(passage.next(&RULE, Seq(12)), Next::GiveUp { attempts: 5 });
         // when it is given up, then the next one is claimed with it;
         assert_eq!(passage.buried(Seq(12)), Mark { to: Seq(12), attempts: 2 });
         // and one that was never tried since is claimed before it is.
         let mark = Mark { to: Seq(11), attempts: 2 };
-        assert_eq!(Passage::begin(&among(1)).next(&RULE), Next::Claim { mark, settled: false });
+        assert_eq!(Passage::begin(&among(1)).next(&RULE, Seq(12)), Next::Claim { mark });
     }
 
     #[test]
@@ -248,7 +247,7 @@ mod tests {
         passage.read(4);
         passage.skip(Seq(11));
         assert_eq!(passage.due(), None);
-        assert_eq!(passage.rest(), Some(Mark { to: Seq(11), attempts: 0 }));
+        assert_eq!(passage.rest(), Some(Mark { to: Seq(11), attempts: 1 }));
         passage.skip(Seq(10 + SKIPPED_MAX));
         assert!(passage.due().is_some());
     }

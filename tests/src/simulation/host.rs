@@ -5,6 +5,7 @@ use super::disk::{Fresh, Kind, Memory};
 use super::world::{Harm, World};
 use super::writer::{Letter, Reply, Unit};
 use domain::{Envelope, EventId, Seq};
+use persistence::in_hand::Held;
 use persistence::unit::Incarnation;
 use runtime::rules::attempts;
 use runtime::rules::passage::{Mark, Next, Passage};
@@ -15,9 +16,7 @@ use uuid::Uuid;
 pub(super) const RULE: attempts::Settings = attempts::Settings { attempts_max: 5, attempts_fatal_max: 3 };
 
 /// Events read at once.
-pub(super) const CHUNK: usize = 4;
-/// Life of a process after which its end is no longer blamed on its start, in milliseconds.
-const SETTLED: u64 = 1_000;
+const CHUNK: usize = 4;
 /// Time after which a timer is due, in milliseconds.
 const TIMER: u64 = 700;
 
@@ -121,7 +120,8 @@ impl World {
                 } else {
                     let slot = &self.slots[host.agent];
                     let charged = slot.bequest.charged() && self.bug != Some(Bug::AttemptsForgotten);
-                    Step::Beginning { unit: self.submit(Unit::Begin { agent: host.agent, charged }) }
+                    let held = self.in_hand[host.agent].filter(|_| self.bug != Some(Bug::UnseenEndTakenForOrderly));
+                    Step::Beginning { unit: self.submit(Unit::Begin { agent: host.agent, charged, held }) }
                 };
             }
             Step::Beginning { unit } => match self.replies.remove(&unit) {
@@ -194,18 +194,19 @@ impl World {
             };
             return Ok(false);
         };
+        // One that was abandoned begins with nothing more, and may still commit what it has done.
+        if self.slots[agent].generation != host.generation {
+            host.step = Step::Ended(Exit::Other);
+            return Ok(false);
+        }
         let kind = self.kind_of(envelope.id);
         if !kind.heard_by(agent) {
             place.passage.skip(envelope.seq);
             host.step = Step::Handling { events, limit, idx: idx + 1, said, claimed: false };
             return Ok(false);
         }
-        match place.passage.next(&RULE) {
-            Next::Claim { settled, .. } if !claimed && settled && self.now < self.started + SETTLED => {
-                host.step = Step::Handling { events, limit, idx, said, claimed };
-                return Ok(false);
-            }
-            Next::Claim { mark, .. } if !claimed => {
+        match place.passage.next(&RULE, envelope.seq) {
+            Next::Claim { mark } if !claimed => {
                 host.step = self.commit(host, mark, Said::default(), None, Then::Handle { events, limit, idx });
                 return Ok(false);
             }
@@ -218,7 +219,14 @@ impl World {
             }
             Next::Handle | Next::Claim { .. } => {}
         }
-        match self.harm(agent, envelope.id)? {
+        self.in_hand[agent] = Some(Held { epoch: place.epoch, seq: envelope.seq });
+        if self.stormy && self.one_in(200) {
+            // Killed from outside, in the middle of it.
+            return Ok(true);
+        }
+        let harm = self.harm(agent, envelope.id)?;
+        self.in_hand[agent] = self.in_hand[agent].filter(|_| harm == Harm::KillsProcess);
+        match harm {
             Harm::None => {
                 place.memory.hear(envelope.id);
                 let nth = place.memory.heard;

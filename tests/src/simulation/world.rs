@@ -6,6 +6,7 @@ use super::supervisor::Slot;
 use super::writer::{Reply, Unit, Writing};
 use super::{Bug, Outcome};
 use domain::{EventId, Seq};
+use persistence::in_hand::Held;
 use persistence::tail::Tail;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -35,6 +36,8 @@ pub(super) struct World {
     /// When the process started.
     pub(super) started: u64,
     pub(super) disk: Disk,
+    /// What each agent has in hand, or had when the process ended.
+    pub(super) in_hand: [Option<Held>; AGENTS],
     // What follows is gone when the process ends.
     pub(super) slots: [Slot; AGENTS],
     pub(super) hosts: Vec<Host>,
@@ -67,6 +70,7 @@ impl World {
             now: 0,
             started: 0,
             disk: Disk::default(),
+            in_hand: [None; AGENTS],
             slots: Default::default(),
             hosts: Vec::new(),
             replies: BTreeMap::new(),

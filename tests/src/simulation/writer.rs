@@ -2,13 +2,14 @@
 
 use super::Bug;
 use super::disk::{Fresh, Kind, Memory, Tables};
-use super::host::{CHUNK, Said};
+use super::host::Said;
 use super::world::World;
 use domain::{CorrelationId, Envelope, Event, EventId, Seq, Timestamp};
 use persistence::consumers::Stored;
+use persistence::in_hand::Held;
 use persistence::tail::Committed;
 use persistence::unit::Incarnation;
-use runtime::rules::passage::{self, Mark};
+use runtime::rules::passage::Mark;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ pub(super) enum Unit {
     Begin {
         agent: usize,
         charged: bool,
+        held: Option<Held>,
     },
     /// `halves` tells that its first half was committed already: only with a bug.
     Agent {
@@ -213,14 +215,11 @@ impl World {
                     self.record(staged, Fresh { id, kind: Kind::Request { key } });
                 }
             }
-            Unit::Begin { agent, charged } => {
+            Unit::Begin { agent, charged, held } => {
                 let head = Seq(self.writer_head.0 + staged.events.len() as i64);
                 let incarnation = match tables.consumers[agent] {
-                    Some(stored) => {
-                        let clean = stored.clean || self.bug == Some(Bug::UnseenEndTakenForOrderly);
-                        Stored { clean, ..stored }.next(charged, head, passage::in_hand_max(CHUNK))
-                    }
-                    None => Incarnation { epoch: 1, cursor: Seq(0), attempts: 1, clean: true, alone_until: Seq(0) },
+                    Some(stored) => stored.next(charged, head, held),
+                    None => Incarnation { epoch: 1, cursor: Seq(0), attempts: 1, alone_until: Seq(0) },
                 };
                 let Incarnation { epoch, cursor, attempts, alone_until, .. } = incarnation;
                 tables.consumers[agent] = Some(Stored { cursor, epoch, attempts, clean: false, alone_until });
