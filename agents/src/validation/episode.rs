@@ -72,10 +72,14 @@ impl Episode {
         self.suspicions.retain(|_, suspicion| taken_at.duration_since(suspicion.taken_at) <= gap);
     }
 
-    /// Takes what is pending of all sensors, oldest first.
-    pub(super) fn take_pending(&mut self) -> Vec<(EventId, Timestamp)> {
-        let pending = self.suspicions.values_mut().flat_map(|suspicion| std::mem::take(&mut suspicion.pending));
-        let mut pending: Vec<_> = pending.collect();
+    /// Takes what is pending and belongs to a case that `sensor` opens at `taken_at`, oldest first: all that is held
+    /// against it, and what the other sensors showed since then. What they showed before may long be over.
+    pub(super) fn take_pending(&mut self, sensor: &SensorId, taken_at: Timestamp) -> Vec<(EventId, Timestamp)> {
+        let of = |suspicion: &mut Suspicion| std::mem::take(&mut suspicion.pending);
+        let mut pending = self.suspicions.get_mut(sensor).map(of).unwrap_or_default();
+        let begun_at = pending.iter().map(|(_, taken_at)| *taken_at).fold(taken_at, Timestamp::min);
+        let others = self.suspicions.values_mut().flat_map(of);
+        pending.extend(others.filter(|(_, taken_at)| begun_at <= *taken_at));
         pending.sort_by_key(|(_, taken_at)| *taken_at);
         pending
     }

@@ -38,7 +38,7 @@ impl Validation {
             return open.case;
         }
         let case = CaseId(ctx.id());
-        let pending = episode.take_pending();
+        let pending = episode.take_pending(&anomaly.sensor, anomaly.taken_at);
         let times = || pending.iter().map(|(_, taken_at)| *taken_at);
         let first_evidence_at = times().fold(anomaly.taken_at, Timestamp::min);
         let last_evidence_at = times().fold(anomaly.taken_at, Timestamp::max);
@@ -63,7 +63,7 @@ impl Validation {
             first_evidence_at,
             last_evidence_at,
             reason: format!(
-                "{} anomalies of sensor {} since {first_evidence_at}, the last one {:.1} times the threshold{record}",
+                "{} anomalies since {first_evidence_at}, the last one of sensor {} {:.1} times the threshold{record}",
                 pending.len() + 1,
                 anomaly.sensor,
                 anomaly.score

@@ -228,6 +228,22 @@ async fn sensors_of_one_asset_speak_for_each_other_and_share_a_case() {
 }
 
 #[tokio::test]
+async fn a_case_begins_with_the_sensor_that_opens_it_and_not_with_what_another_one_showed_before() {
+    // Given two anomalies of another sensor that came to nothing, ten minutes before,
+    let mut bench = bench().await;
+    let of = |sensor: &str, anomaly: Anomaly| Anomaly { sensor: sensor.into(), ..anomaly };
+    feed(&mut bench, run(0, 2).into_iter().map(|anomaly| of("sensor-2", anomaly))).await;
+    // when a sensor opens a case while a third one is abnormal too,
+    let mut both = run(12, 10);
+    both.insert(2, of("sensor-3", anomaly(13, 1)));
+    let said = feed(&mut bench, both).await;
+    // then what belongs together is its evidence.
+    let case = opened(&said)[0];
+    let pending = validated(&said).iter().take_while(|validated| validated.case.is_none()).count();
+    assert_eq!((case.first_evidence_at, case.evidence.len()), (minute(12), pending));
+}
+
+#[tokio::test]
 async fn a_stuck_sensor_is_a_case_of_its_own() {
     let (mut bench, case) = with_case().await;
     let stuck = run(20, 10).into_iter().map(|anomaly| Anomaly { aspect: Aspect::Stuck, score: 9.0, ..anomaly });
