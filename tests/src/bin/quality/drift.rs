@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
 const SIZE: usize = 1_000;
-const TRIALS: usize = 400;
+const TRIALS: usize = 2_000;
 /// Three standard errors of a share near one half from so many trials.
 const CHANCE: f64 = 0.075;
 
