@@ -13,7 +13,7 @@
 mod machine;
 
 use analytics::joint;
-use analytics::stream::{self, Baseline, Detector, Verdict};
+use analytics::stream::{self, Baseline, Detector, Readiness, Verdict};
 use domain::anomaly::{Anomaly, Aspect, Attribution, Range};
 use domain::asset::{Declared, MaintenanceBegan, MaintenanceEnded};
 use domain::case::Opened;
@@ -29,6 +29,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What raised an anomaly, as it says itself: the sensor's own detector, …
 const STREAM: &str = "stream/2";
+/// … the first sight of something that the sensor never showed, …
+const NOVELTY: &str = "novelty/1";
 /// … the asset's sensors together, …
 const JOINT: &str = "joint/1";
 /// … or a limit that was declared.
@@ -260,10 +262,11 @@ impl AnomalyDetection {
 /// What is abnormal about a reading, if anything is: the largest score counts.
 fn finding(verdict: &Verdict, limit: Option<f64>, together: Option<Together>) -> Option<Finding> {
     let own = if verdict.anomalous { verdict.score } else { 0.0 };
+    let novelty = if verdict.readiness == Readiness::Ready { verdict.novelty } else { 0.0 };
     let joint = together.as_ref().map_or(0.0, |together| together.score);
     let limit = limit.unwrap_or(0.0);
     let mut best = (own, STREAM);
-    for candidate in [(joint, JOINT), (limit, LIMIT)] {
+    for candidate in [(novelty, NOVELTY), (joint, JOINT), (limit, LIMIT)] {
         if best.0 < candidate.0 {
             best = candidate;
         }
@@ -328,6 +331,7 @@ fn anomaly(reading: &Reading, verdict: &Verdict, finding: Finding) -> Anomaly {
         .collect();
     let aspect = match finding.detector {
         STREAM => aspect(verdict.aspect),
+        NOVELTY => Aspect::Pattern,
         _ => Aspect::Level,
     };
     if finding.detector != STREAM {
@@ -620,6 +624,23 @@ mod tests {
         let scores: Vec<_> =
             said.iter().map(|anomaly| (anomaly.value, anomaly.score, anomaly.detector.as_str())).collect();
         assert_eq!(scores, [(90.0, 1.0, LIMIT), (99.0, 1.1, LIMIT)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_never_seen_is_reported_once_although_each_value_is_ordinary() {
+        // Given a sensor that swings between 40 and 60 twice a day,
+        let mut bench = bench();
+        let sensor = sensor("swinging");
+        let swing = |at: i64| hum(50.0 + 10.0 * (std::f64::consts::TAU * at as f64 / 720.0).sin(), at);
+        let readings = |minutes: std::ops::Range<i64>, value: &dyn Fn(i64) -> f64| -> Vec<(Timestamp, f64)> {
+            minutes.map(|at| (minute(at), value(at))).collect()
+        };
+        bench.feed_readings(&sensor, &readings(0..4_000, &swing)).await;
+        // when it stays where it is for an hour,
+        let said = anomalies(bench.feed_readings(&sensor, &readings(4_000..4_060, &|at| hum(50.0, at))).await);
+        // then that is news, once.
+        let news: Vec<_> = said.iter().filter(|anomaly| anomaly.detector == NOVELTY).collect();
+        assert_eq!(news.iter().map(|anomaly| anomaly.aspect).collect::<Vec<_>>(), [Aspect::Pattern], "{said:?}");
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! Measures each reading in ten ways (four running means, two rates, noise, repeats, shape, rhythm) and judges each
 //! measure against its own clean history by one rule, so one threshold serves all sensors and units. Keeps under
-//! 16 KB a sensor, learns from the first reading on, and learns nothing while a sensor is abnormal: a lasting fault stays
-//! one, until [`Detector::adopt`] says that it is the new normal. Does not decide what deserves a case: see
+//! 64 KiB a sensor, learns from the first reading on, and learns nothing while a sensor is abnormal: a lasting fault
+//! stays one, until [`Detector::adopt`] says that it is the new normal. Does not decide what deserves a case: see
 //! [`crate::evidence`].
 
 mod baseline;
@@ -30,6 +30,9 @@ const VALUE_MAX: f64 = 1e100;
 const SMOOTH: u32 = SPANS[1];
 /// Share of the record's margin that a forest's score gets: it is bounded, so it has no tail to guard against.
 const BOUNDED_SHARE: f64 = 1.0 / 3.0;
+/// Length of three independent scores that is as rare as a single one at the threshold: √22.0 = 4.7 is to χ with three
+/// degrees of freedom what 4 is to one.
+const TOGETHER: f64 = 1.17;
 /// Repeats that never count as stuck: short runs of equal values are the quantisation of the sensor.
 const REPEATS_MIN: f64 = 8.0;
 
@@ -98,7 +101,8 @@ pub enum Readiness {
 /// What one reading looked like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// 1 at the threshold, at least 0, at most 1,000: the largest of the aspects' scores.
+    /// 1 at the threshold, at least 0, at most 1,000: the largest of the aspects' scores, or, while
+    /// none reaches 1, what they come to together.
     pub score: f64,
     /// Where a reading would have been normal, lowest and highest.
     pub expected: (f64, f64),
@@ -213,15 +217,12 @@ impl Detector {
         if learn {
             verdict.novelty = self.novelty.take(value);
         }
-        if verdict.anomalous {
-            self.run_length = self.run_length.saturating_add(1);
-            self.quiet = 0;
-        } else {
-            self.run_length = 0;
-            self.quiet = self.quiet.saturating_add(1);
-        }
+        self.run_length = if verdict.anomalous { self.run_length.saturating_add(1) } else { 0 };
         verdict.run_length = self.run_length;
-        if settings.hold_readings <= self.quiet && !verdict.anomalous && learn {
+        // Aspects that are a little off together are said, but still learnt: each is within what it used to be.
+        let is_off = verdict.anomalous && verdict.attribution.iter().any(|(_, score)| 1.0 <= *score);
+        self.quiet = if is_off { 0 } else { self.quiet.saturating_add(1) };
+        if settings.hold_readings <= self.quiet && !is_off && learn {
             self.learn(settings, at, &measures, odd, residual);
         }
         verdict
@@ -304,6 +305,7 @@ impl Detector {
                 worst = *entry;
             }
         }
+        let score = if worst.1 < 1.0 { worst.1.max(together(&scores)) } else { worst.1 };
         let readiness = self.readiness(settings);
         let (low, high) = self.level[0].range();
         let expected = season.map_or((low, high), |forecast| {
@@ -314,13 +316,13 @@ impl Detector {
             if narrowed.0 <= narrowed.1 { narrowed } else { (low, high) }
         });
         Verdict {
-            score: worst.1.min(SCORE_MAX),
+            score,
             expected,
             aspect: worst.0,
             attribution: scores,
             run_length: self.run_length,
             novelty: 0.0,
-            anomalous: readiness == Readiness::Ready && 1.0 <= worst.1,
+            anomalous: readiness == Readiness::Ready && 1.0 <= score,
             readiness,
         }
     }
@@ -350,6 +352,13 @@ impl Repeats {
         self.repeated = self.repeated.saturating_add(u32::from(0 < repeats));
         self.longest = self.longest.max(repeats);
     }
+}
+
+/// What the scores come to together: where it is, how it moves and what shape it has are independent of one another.
+fn together(scores: &Attributions) -> f64 {
+    let [level, rate, spread, _, pattern, season] = scores.map(|(_, score)| score);
+    let (place, motion) = (level.max(season), rate.max(spread));
+    (place * place + motion * motion + pattern * pattern).sqrt() / TOGETHER
 }
 
 fn no_scores() -> Attributions {
@@ -525,6 +534,21 @@ mod tests {
     }
 
     #[test]
+    fn aspects_that_are_independent_and_a_little_off_are_anomalous_together() {
+        let scores = |level, rate, spread, pattern, season| {
+            let mut scores = no_scores();
+            for (entry, score) in scores.iter_mut().zip([level, rate, spread, 0.0, pattern, season]) {
+                entry.1 = score;
+            }
+            together(&scores)
+        };
+        assert!(1.0 < scores(0.8, 0.7, 0.0, 0.8, 0.0));
+        // How fast it moves and how much say the same, as do where it is and where it should be at that hour.
+        assert!(scores(0.0, 0.8, 0.8, 0.0, 0.0) < 1.0 && scores(0.8, 0.0, 0.0, 0.0, 0.8) < 1.0);
+        assert!((scores(1.17, 0.0, 0.0, 0.0, 0.0) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_late_or_repeated_reading_changes_nothing() {
         let mut bench = Bench::new(5);
         bench.feed(500, |_, value| value);
@@ -548,7 +572,7 @@ mod tests {
         let mut bench = Bench { interval: 600.0, ..Bench::new(7) };
         bench.feed(3_000, |_, value| value);
         let bytes = postcard::to_stdvec(&bench.detector).unwrap();
-        assert!(bytes.len() < 8_192, "{} bytes", bytes.len());
+        assert!(bytes.len() < 16_384, "{} bytes", bytes.len());
         let mut restored =
             Bench { detector: postcard::from_bytes(&bytes).unwrap(), chance: bench.chance.clone(), ..bench };
         let mut bench = Bench { detector: bench.detector, chance: bench.chance, ..restored };
