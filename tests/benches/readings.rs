@@ -12,7 +12,7 @@ use tests::client::Client;
 use tests::node::TestNode;
 
 const READINGS: usize = 1_000_000;
-const BATCH: usize = 10_000;
+const BATCH: usize = 5_000;
 const SENSORS: usize = 1_000;
 const REQUESTS: usize = 1_000;
 /// Longest time for 99 of 100 pages.
