@@ -303,7 +303,8 @@ impl Notification {
         let priority = opened.priority;
         let open = Open { name, priority, shelved_at: None, is_taken_up: false };
         state.cases.insert(opened.case, open);
-        let body = format!("{} First seen at {}.", opened.reason, self.wall(state, opened.first_evidence_at));
+        let seen_at = self.wall(state, opened.first_evidence_at);
+        let body = format!("{}First seen at {seen_at}.", aside::sentence(&opened.reason));
         self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
         self.watch(opened.case, priority, ctx);
     }

@@ -52,7 +52,7 @@ impl Notification {
 }
 
 /// Somebody's words as a sentence before another one.
-fn sentence(reason: &str) -> String {
+pub(super) fn sentence(reason: &str) -> String {
     let words = reason.trim().trim_end_matches('.');
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}. ", first.to_uppercase(), letters.as_str()))

@@ -63,7 +63,7 @@ fn opened(n: u128, priority: Priority) -> Event {
         priority,
         first_evidence_at: at,
         last_evidence_at: at,
-        reason: "Three in a row.".to_owned(),
+        reason: "three in a row".to_owned(),
         evidence: Vec::new(),
         recurrence_of: None,
         detector: None,

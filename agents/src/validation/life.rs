@@ -158,7 +158,9 @@ pub(super) fn completed(state: &mut State, completed: &work_order::Completed, ct
             true => (Resolution::Repaired, "a fault was found"),
             false => (Resolution::NoFaultFound, "no fault was found"),
         };
-        let reason = format!("work order {} was completed, {found}: {}", completed.work_order, completed.notes);
+        let notes = Some(completed.notes.trim()).filter(|notes| !notes.is_empty());
+        let notes = notes.map_or_else(String::new, |notes| format!(": {notes}"));
+        let reason = format!("work order {} was completed, {found}{notes}", completed.work_order);
         close(state, case, resolution, reason, ctx);
     }
 }
