@@ -258,6 +258,7 @@ fn is_told_elsewhere(pattern: &str) -> bool {
         "/api/v1/work-orders",
         "/api/v1/technicians",
         "/api/v1/site",
+        "/api/v1/sensors",
         "/api/v1/reports",
         "/api/v1/ml/",
         "/api/v1/keys",
