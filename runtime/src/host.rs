@@ -323,10 +323,11 @@ impl<A: Agent> Tenure<A> {
                 }
             }
         }
-        self.slot.scanned.store(place.passage.scanned().0, Ordering::SeqCst);
         if let Some(mark) = place.passage.due() {
             self.commit(place, mark, said, None).await?;
         }
+        // Only now: what is not committed yet still lags, and others have yet to hear what was said about it.
+        self.slot.scanned.store(place.passage.scanned().0, Ordering::SeqCst);
         place.handled_since_checkpoint += handled;
         self.checkpoint_if_due(place);
         if until.is_some_and(|until| until <= place.passage.scanned()) {
