@@ -1,6 +1,7 @@
 //! Systems outside that messages are delivered to: a mail server, a way to it that can be cut, and a webhook's receiver.
 
 use crate::installed;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -175,12 +176,25 @@ async fn relay(client: TcpStream, server: u16, is_silent: &AtomicBool) -> io::Re
     }
 }
 
+/// What a receiver does with a request that it has taken, instead of answering that it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It answers that something went wrong.
+    Errs,
+    /// It closes the connection.
+    Closes,
+    /// It never answers.
+    Hangs,
+}
+
 /// A receiver of webhooks that keeps what it is sent.
 #[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
     is_silent: Arc<AtomicBool>,
+    /// What becomes of the next requests, one after the other.
+    troubles: Arc<Mutex<VecDeque<Trouble>>>,
     _serving: JoinSet<()>,
 }
 
@@ -194,8 +208,9 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let (requests, is_silent) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
+        let troubles = Arc::<Mutex<VecDeque<Trouble>>>::default();
         let mut serving = JoinSet::new();
-        let (kept, silent) = (Arc::clone(&requests), Arc::clone(&is_silent));
+        let (kept, silent, next) = (Arc::clone(&requests), Arc::clone(&is_silent), Arc::clone(&troubles));
         serving.spawn(async move {
             let mut unanswered = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -212,15 +227,25 @@ impl Receiver {
                     continue;
                 }
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-                if silent.load(Ordering::SeqCst) {
-                    unanswered.push(stream);
-                    continue;
-                }
+                let trouble = next.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let status = match trouble {
+                    Some(Trouble::Hangs) => {
+                        unanswered.push(stream);
+                        continue;
+                    }
+                    _ if silent.load(Ordering::SeqCst) => {
+                        unanswered.push(stream);
+                        continue;
+                    }
+                    Some(Trouble::Closes) => continue,
+                    Some(Trouble::Errs) => "500 Internal Server Error\r\ncontent-length: 0",
+                    None => "204 No Content",
+                };
                 // A sender that was killed is gone.
-                drop(stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await);
+                drop(stream.write_all(format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n").as_bytes()).await);
             }
         });
-        Self { address, requests, is_silent, _serving: serving }
+        Self { address, requests, is_silent, troubles, _serving: serving }
     }
 
     /// Where it is.
@@ -231,6 +256,11 @@ impl Receiver {
     /// Takes requests without answering them, or answers again.
     pub fn silence(&self, is_silent: bool) {
         self.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
+    /// Takes the next requests and does this with them, one after the other, before it is well again.
+    pub fn plan(&self, troubles: &[Trouble]) {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).extend(troubles);
     }
 
     /// The requests that have arrived, as they came.

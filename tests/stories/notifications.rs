@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tests::client::{Client, PATIENCE};
 use tests::process::Process;
-use tests::sinks::{MailServer, Receiver, Relay, header};
+use tests::sinks::{MailServer, Receiver, Relay, Trouble, header};
 
 const SECRETS: [(&str, &str); 1] = [("WEBHOOK_SECRET", "whsec_c3RvcnkgdGVsbGVy")];
 const N_CALM: u32 = 400;
@@ -172,6 +172,23 @@ async fn a_node_that_is_killed_again_and_again_while_it_delivers_sends_each_mess
     assert_eq!(node.client().get("/api/v1/dead-letters").await.ok(), json!([]));
     // those that nobody had acknowledged came in each life.
     assert!(N_KILLS < posted[&posted_first] && N_KILLS < mailed[&mailed_first], "{posted:?} {mailed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_receiver_took_it_and_erred_closed_or_hung_comes_again_under_its_id() {
+    let plant = Plant::new(MailServer::start(), "none").await;
+    // Given a receiver that takes three messages and does not say so,
+    let troubles = [Trouble::Errs, Trouble::Closes, Trouble::Hangs];
+    plant.receiver.plan(&troubles);
+    let node = plant.start(None);
+    trouble(node.client(), "press-1").await;
+    trouble(node.client(), "press-2").await;
+    // when it is well again, then each message has been delivered, none under another id,
+    let (by_webhook, posted) = (delivered(node.client(), "webhook").await, plant.posted());
+    assert_eq!(posted.keys().collect::<Vec<_>>(), once_each(&by_webhook).keys().collect::<Vec<_>>());
+    // and came once more for each time that nobody had said that it came.
+    assert_eq!(posted.values().sum::<usize>(), posted.len() + troubles.len(), "{posted:?}");
+    assert_eq!(node.client().get("/api/v1/dead-letters").await.ok(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
