@@ -35,7 +35,7 @@ impl Explainer {
             base += mean;
             longest = longest.max(n_columns);
         }
-        let n_points = [2, 4, 6, 8, 12, 24].into_iter().find(|n_points| longest <= 2 * n_points);
+        let n_points = [2, 3, 4, 5, 6, 8, 12, 24].into_iter().find(|n_points| longest <= 2 * n_points);
         Self { base, n_points: n_points.expect("no path is longer than 48") }
     }
 
@@ -53,7 +53,9 @@ impl Explainer {
         assert!(ensemble.n_features <= row.len(), "row has {} columns, the trees {}", row.len(), ensemble.n_features);
         let values = match self.n_points {
             2 => Walk::<2>::over(ensemble, row),
+            3 => Walk::<3>::over(ensemble, row),
             4 => Walk::<4>::over(ensemble, row),
+            5 => Walk::<5>::over(ensemble, row),
             6 => Walk::<6>::over(ensemble, row),
             8 => Walk::<8>::over(ensemble, row),
             12 => Walk::<12>::over(ensemble, row),
@@ -83,19 +85,23 @@ fn survey(ensemble: &Ensemble, index: usize, seen: &mut [u32], n_columns: usize)
 
 /// What is known of a column on the way to a node.
 #[derive(Clone, Copy)]
-struct Passed {
+struct Passed<const N: usize> {
     /// Share of the training rows that took the column's side at all its cuts.
     share: f64,
     /// Whether the row did.
     hot: bool,
+    /// One over the column's factor, (1 − t)·share + t; of use only if the row passed.
+    inverse: [f64; N],
 }
 
 struct Walk<'a, const N: usize> {
     ensemble: &'a Ensemble,
     row: &'a [f64],
-    passed: Vec<Passed>,
+    passed: Vec<Passed<N>>,
     values: Vec<f64>,
     points: [f64; N],
+    /// 1 − t.
+    rest: [f64; N],
     /// 1 / (1 − t).
     inverse: [f64; N],
 }
@@ -107,70 +113,61 @@ impl<'a, const N: usize> Walk<'a, N> {
         let mut walk = Self {
             ensemble,
             row,
-            passed: vec![Passed { share: 1.0, hot: true }; n],
+            passed: vec![Passed { share: 1.0, hot: true, inverse: [1.0; N] }; n],
             values: vec![0.0; n],
             points,
+            rest: points.map(|point| 1.0 - point),
             inverse: points.map(|point| 1.0 / (1.0 - point)),
         };
         for root in &ensemble.roots {
-            walk.down(*root as usize, weights);
+            walk.part(*root as usize, &weights);
         }
         walk.values
     }
 
-    /// (1 − t)·share + t, the factor of a column that the row passed.
-    fn factor(&self, share: f64) -> [f64; N] {
-        self.points.map(|point| share + point * (1.0 - share))
+    /// Sum over the leaves below of their value times the product of all factors, given the product so far.
+    #[inline]
+    fn part(&mut self, index: usize, product: &[f64; N]) -> [f64; N] {
+        let node = &self.ensemble.nodes[index];
+        // Half of all nodes are leaves, for which a call would cost more than what is to be done.
+        if node.feature == LEAF { product.map(|product| product * node.at) } else { self.down(index, product) }
     }
 
-    /// Sum over the leaves below of their value times the product of all factors, given the product so far.
-    fn down(&mut self, index: usize, product: [f64; N]) -> [f64; N] {
-        let node = self.ensemble.nodes[index];
-        if node.feature == LEAF {
-            return product.map(|product| product * node.at);
-        }
+    fn down(&mut self, index: usize, product: &[f64; N]) -> [f64; N] {
+        let node = &self.ensemble.nodes[index];
         let feature = usize::from(node.feature);
         let (below, above) = (index + 1, node.above as usize);
         let covers = [below, above].map(|child| f64::from(self.ensemble.nodes[child].cover));
-        let total = covers[0] + covers[1];
-        let goes_below = self.row[feature] < node.at;
+        let whole = 1.0 / (covers[0] + covers[1]);
+        let shares = covers.map(|cover| cover * whole);
         let old = self.passed[feature];
-        let mut sum = [0.0; N];
         if !old.hot {
             // The row left this column's side further up: nothing but the share changes.
-            for (child, cover) in [(below, covers[0]), (above, covers[1])] {
-                let part = self.down(child, product.map(|product| product * (cover / total)));
-                (0..N).for_each(|idx| sum[idx] += part[idx]);
-            }
-            return sum;
+            let one = self.part(below, &product.map(|product| product * shares[0]));
+            let other = self.part(above, &product.map(|product| product * shares[1]));
+            return std::array::from_fn(|idx| one[idx] + other[idx]);
         }
-        let old_factor = self.factor(old.share);
-        let mut before = [0.0; N];
-        (0..N).for_each(|idx| before[idx] = (1.0 - old.share) / old_factor[idx]);
-        let mut change = 0.0;
-        for (child, cover, hot) in [(below, covers[0], goes_below), (above, covers[1], !goes_below)] {
-            let share = old.share * (cover / total);
-            self.passed[feature] = Passed { share, hot };
-            let (mut next, mut now) = ([0.0; N], [0.0; N]);
-            if hot {
-                let factor = self.factor(share);
-                for idx in 0..N {
-                    next[idx] = product[idx] * factor[idx] / old_factor[idx];
-                    now[idx] = (1.0 - share) / factor[idx];
-                }
-            } else {
-                for idx in 0..N {
-                    next[idx] = product[idx] * share * (1.0 - self.points[idx]) / old_factor[idx];
-                    now[idx] = -self.inverse[idx];
-                }
-            }
-            let part = self.down(child, next);
-            for idx in 0..N {
-                change += part[idx] * (now[idx] - before[idx]);
-                sum[idx] += part[idx];
-            }
-        }
+        let goes_below = self.row[feature] < node.at;
+        let (taken, left) = if goes_below { (below, above) } else { (above, below) };
+        let share = old.share * shares[usize::from(!goes_below)];
+        let factor = self.points.map(|point| share + point * (1.0 - share));
+        let inverse = factor.map(|factor| 1.0 / factor);
+        // The product without this column; each side puts its own factor in.
+        let without: [f64; N] = std::array::from_fn(|idx| product[idx] * old.inverse[idx]);
+        self.passed[feature] = Passed { share, hot: true, inverse };
+        let one = self.part(taken, &std::array::from_fn(|idx| without[idx] * factor[idx]));
+        let gone = old.share * shares[usize::from(goes_below)];
+        self.passed[feature] = Passed { share: gone, hot: false, inverse };
+        let other = self.part(left, &std::array::from_fn(|idx| without[idx] * gone * self.rest[idx]));
         self.passed[feature] = old;
+        let mut change = 0.0;
+        let mut sum = [0.0; N];
+        for idx in 0..N {
+            sum[idx] = one[idx] + other[idx];
+            change += one[idx] * ((1.0 - share) * inverse[idx])
+                - other[idx] * self.inverse[idx]
+                - sum[idx] * ((1.0 - old.share) * old.inverse[idx]);
+        }
         self.values[feature] += change;
         sum
     }
