@@ -5,6 +5,9 @@ use std::io::Read;
 
 /// Columns that define the label of a well-known data set rather than foretell it.
 const TELLTALES: [&str; 5] = ["twf", "hdf", "pwf", "osf", "rnf"];
+/// Correlation with the label from which on a column is the label in other words. Published readings of the best single
+/// kind stay below 0.9.
+const SAME: f64 = 0.99;
 /// Rows of one value of a column, from which on it is no chance that all of them have the same rare label.
 const TELLING_ROWS_MIN: usize = 5;
 
@@ -122,8 +125,8 @@ impl Table {
 
     /// Says whether a column defines the label or gives it away.
     ///
-    /// A column is refused for its name when it is a failure mode of AI4I, and for its values when it has but a few
-    /// and one of them always comes with the rarer label.
+    /// A column is refused for its name when it is a failure mode of AI4I, and for its values when it follows the label
+    /// on a straight line, or when it has but a few and one of them always comes with the rarer label.
     ///
     /// # Errors
     ///
@@ -134,11 +137,28 @@ impl Table {
                 let why = "it says how the machine failed".to_owned();
                 return Err(TableError::Leaks { column: column.clone(), why });
             }
-            if let Some(why) = self.gives_away(idx) {
+            if let Some(why) = self.follows(idx).or_else(|| self.gives_away(idx)) {
                 return Err(TableError::Leaks { column: column.clone(), why });
             }
         }
         Ok(())
+    }
+
+    fn follows(&self, column: usize) -> Option<String> {
+        let n = self.rows.len() as f64;
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / n;
+        let value = |row: &Vec<f64>| row[column];
+        let (middle, level) = (mean(&mut self.rows.iter().map(value)), mean(&mut self.labels.iter().copied()));
+        let (mut both, mut own, mut theirs) = (0.0, 0.0, 0.0);
+        for (row, label) in self.rows.iter().zip(&self.labels) {
+            let (one, other) = (value(row) - middle, label - level);
+            both += one * other;
+            own += one * one;
+            theirs += other * other;
+        }
+        // A column or a label without any spread says nothing.
+        let correlation = both / (own * theirs).sqrt();
+        (SAME <= correlation.abs()).then(|| format!("its correlation with the label is {correlation:.3}"))
     }
 
     fn gives_away(&self, column: usize) -> Option<String> {
@@ -202,5 +222,17 @@ mod tests {
         table.rows[20][1] = 0.0;
         table.rows[21][1] = 1.0;
         assert_eq!(table.check_leaks(), Ok(()));
+        // A number that is nearly the label, the more of one kind or as many of both.
+        for kind in [2, 10] {
+            table.labels = (0..100).map(|row| f64::from(u8::from(row % kind == 0))).collect();
+            for (idx, label) in table.labels.iter().enumerate() {
+                table.rows[idx][1] = 3.0 - 7.0 * label + 0.01 * (idx % 13) as f64;
+            }
+            let error = table.check_leaks().expect_err("the label in other words").to_string();
+            assert_eq!(
+                error,
+                "column \"flag\" leaks the label: its correlation with the label is -1.000; leave it out"
+            );
+        }
     }
 }
