@@ -1,20 +1,32 @@
 //! Has detectors fitted anew after drift, and promotes what is better on data that it had not seen.
 //!
-//! Takes in: `DriftDetected`, `ModelTrained`, `TrainingFailed`, its timers.
+//! Takes in: `DriftDetected`, `ModelTrained`, `TrainingFailed`, its timers; `ReadingsAccepted`, `CaseOpened`,
+//! `CaseClosed`, `AssetMaintenanceBegan`, `AssetMaintenanceEnded`, `ModelPromoted`.
 //! Emits: `TrainingRequested`, which the `trainer` carries out; `ModelPromoted`, `ModelRejected`.
 //! Remembers: the training under way, the sensors that wait for one, and when each was last begun. One training at a
-//! time, and none of a sensor within its cooldown; a drift that comes earlier waits, it is not forgotten.
+//! time, and none of a sensor within its cooldown; a drift that comes earlier waits, it is not forgotten. And the
+//! challengers in the shadow, with the champions that they are watched beside.
+//!
+//! A challenger that wins on held-out readings is not in use yet: it foretells live ones beside the champion, and is
+//! promoted when it wins there too. Readings of poor quality, of an asset with an open case or in maintenance do not
+//! count.
 
+use analytics::stream::Baseline;
+use domain::asset::{MaintenanceBegan, MaintenanceEnded};
+use domain::case::Opened;
 use domain::drift::Detected;
 use domain::model::{Promoted, Refused, Trained, TrainingFailed, TrainingRequested};
-use domain::{Event, SensorId, Timestamp};
+use domain::reading::{Accepted, Reading};
+use domain::{AssetId, CaseId, Event, ModelId, SensorId, Timestamp};
 use jiff::SignedDuration;
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Timer for a training that nobody hears of again. No sensor's: those begin with `sensor/`.
+/// Timer for a training that nobody hears of again. No sensor's: those begin with `sensor/` or `shadow/`.
 const OVERDUE: &str = "overdue";
+/// Challengers in the shadow. What comes beyond is judged by held-out readings alone.
+const SHADOWS_MAX: usize = 256;
 
 /// `[agents.retraining]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +38,12 @@ pub struct Settings {
     pub overdue_minutes: u32,
     /// Share of the champion's loss by which the challenger must be better, 0 to 1.
     pub margin: f64,
+    /// Live readings that a challenger foretells beside the champion before it is promoted; 0 for none.
+    pub shadow_readings: u32,
+    /// A challenger that has not seen as many by then is rejected. At least 1.
+    pub shadow_hours: u32,
+    /// Readings of a quality below this do not count, 0 to 1.
+    pub quality_min: f64,
 }
 
 /// Has detectors fitted anew.
@@ -43,6 +61,22 @@ pub struct State {
     /// Sensors within their cooldown that drifted again.
     cooling: BTreeMap<SensorId, TrainingRequested>,
     begun_at: BTreeMap<SensorId, Timestamp>,
+    shadows: BTreeMap<SensorId, Shadow>,
+    /// Open cases, and what they are about.
+    cases: BTreeMap<CaseId, AssetId>,
+    maintained: BTreeSet<AssetId>,
+}
+
+/// A challenger that foretells live readings beside the champion.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Shadow {
+    model: ModelId,
+    challenger: Baseline,
+    champion: Baseline,
+    /// Sums over the readings so far.
+    challenger_loss: f64,
+    champion_loss: f64,
+    n_readings: u32,
 }
 
 /// What the agent hears.
@@ -56,17 +90,31 @@ pub enum Message {
     Failed(TrainingFailed),
     /// A timer.
     Due(String),
+    /// Readings to foretell.
+    Accepted(Accepted),
+    /// An asset is not to be judged by.
+    Opened(CaseId, AssetId),
+    /// It is again, unless there is another reason.
+    Closed(CaseId),
+    /// Somebody works on an asset.
+    Began(AssetId),
+    /// They are done.
+    Ended(AssetId),
+    /// A version is in use.
+    Promoted(ModelId, SensorId),
 }
 
 impl Agent for Retraining {
     const NAME: &'static str = "retraining";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = ();
     type State = State;
     type Message = Message;
 
     fn start(settings: Settings, (): ()) -> anyhow::Result<Self> {
-        let Settings { overdue_minutes, margin, .. } = settings;
+        let Settings { overdue_minutes, margin, shadow_hours, .. } = settings;
+        anyhow::ensure!(1 <= shadow_hours, "shadow_hours must be at least 1");
         anyhow::ensure!(1 <= overdue_minutes, "overdue_minutes must be at least 1");
         anyhow::ensure!((0.0..1.0).contains(&margin), "margin must be at least 0 and below 1, got {margin}");
         Ok(Self { settings })
@@ -78,6 +126,12 @@ impl Agent for Retraining {
             Event::ModelTrained(trained) => Some(Message::Trained(Box::new(trained.clone()))),
             Event::TrainingFailed(failed) => Some(Message::Failed(failed.clone())),
             Event::TimerDue { agent, key } if agent == Self::NAME => Some(Message::Due(key.clone())),
+            Event::ReadingsAccepted(accepted) => Some(Message::Accepted(accepted.clone())),
+            Event::CaseOpened(Opened { case, asset, .. }) => Some(Message::Opened(*case, asset.clone())),
+            Event::CaseClosed(closed) => Some(Message::Closed(closed.case)),
+            Event::AssetMaintenanceBegan(MaintenanceBegan { asset, .. }) => Some(Message::Began(asset.clone())),
+            Event::AssetMaintenanceEnded(MaintenanceEnded { asset, .. }) => Some(Message::Ended(asset.clone())),
+            Event::ModelPromoted(promoted) => Some(Message::Promoted(promoted.model, promoted.sensor.clone())),
             _ => None,
         }
     }
@@ -87,11 +141,40 @@ impl Agent for Retraining {
             Message::Drifted(detected) => self.drifted(state, &detected, ctx),
             Message::Trained(trained) => {
                 let sensor = trained.sensor.clone();
-                ctx.emit(self.judged(*trained));
+                self.trained(state, *trained, ctx);
                 ended(state, &sensor, ctx);
             }
             Message::Failed(failed) => ended(state, &failed.sensor, ctx),
             Message::Due(key) if key == OVERDUE => state.running = None,
+            Message::Due(key) if key.starts_with("shadow/") => {
+                let sensor = SensorId::from(key.trim_start_matches("shadow/"));
+                if let Some(Shadow { model, n_readings, .. }) = state.shadows.remove(&sensor) {
+                    let (hours, wanted) = (self.settings.shadow_hours, self.settings.shadow_readings);
+                    let reason =
+                        format!("only {n_readings} of {wanted} live readings to compare on within {hours} hours");
+                    ctx.emit(Event::ModelRejected(Refused { model, sensor, reason }));
+                }
+            }
+            Message::Accepted(accepted) => {
+                if !state.shadows.is_empty() {
+                    for reading in ctx.readings(&accepted).await?.iter() {
+                        self.watch(state, reading, ctx);
+                    }
+                }
+                return Ok(());
+            }
+            Message::Opened(case, asset) => drop(state.cases.insert(case, asset)),
+            Message::Closed(case) => drop(state.cases.remove(&case)),
+            Message::Began(asset) => drop(state.maintained.insert(asset)),
+            Message::Ended(asset) => drop(state.maintained.remove(&asset)),
+            Message::Promoted(model, sensor) => {
+                // Its own promotion has taken it out of the shadow already.
+                if let Some(other) = state.shadows.remove(&sensor).filter(|shadow| shadow.model != model) {
+                    ctx.cancel_wake(format!("shadow/{sensor}"));
+                    let reason = "another version was put in use while it was in the shadow".to_owned();
+                    ctx.emit(Event::ModelRejected(Refused { model: other.model, sensor, reason }));
+                }
+            }
             Message::Due(key) => {
                 let cooled = key.strip_prefix("sensor/").and_then(|id| state.cooling.remove(&SensorId::from(id)));
                 state.waiting.extend(cooled);
@@ -131,21 +214,86 @@ impl Retraining {
         ctx.emit(Event::TrainingRequested(wish));
     }
 
-    /// What becomes of the challenger.
-    fn judged(&self, trained: Trained) -> Event {
-        let Trained { model, sensor, comparison, artefact, .. } = trained;
-        let (champion, challenger) = (comparison.champion_loss, comparison.challenger_loss);
-        let better = challenger < champion * (1.0 - self.settings.margin);
+    /// What becomes of a challenger that was just trained: into the shadow, if it won.
+    fn trained(&self, state: &mut State, trained: Trained, ctx: &mut Ctx) {
+        let Trained { model, sensor, comparison, artefact, champion, .. } = trained;
+        let verdict = self.verdict(
+            (comparison.challenger_loss, comparison.champion_loss),
+            &format!("{} unseen readings", comparison.n_holdout),
+        );
+        let shadow = champion.and_then(|champion| {
+            let [challenger, champion] = [&artefact, &champion].map(|one| serde_json::from_value(one.clone()).ok());
+            Some(Shadow {
+                model,
+                challenger: challenger?,
+                champion: champion?,
+                challenger_loss: 0.0,
+                champion_loss: 0.0,
+                n_readings: 0,
+            })
+        });
+        let room = 0 < self.settings.shadow_readings && state.shadows.len() < SHADOWS_MAX;
+        match (verdict, shadow.filter(|_| room)) {
+            (Err(reason), _) => {
+                ctx.emit(Event::ModelRejected(Refused { model, sensor, reason }));
+            }
+            (Ok(reason), None) => {
+                ctx.emit(Event::ModelPromoted(Promoted { model, sensor, artefact, by: None, reason }));
+            }
+            (Ok(_), Some(shadow)) => {
+                ctx.wake_at(
+                    format!("shadow/{sensor}"),
+                    ctx.now() + SignedDuration::from_hours(self.settings.shadow_hours.into()),
+                );
+                if let Some(older) = state.shadows.insert(sensor.clone(), shadow) {
+                    let reason = "a newer version was trained while it was in the shadow".to_owned();
+                    ctx.emit(Event::ModelRejected(Refused { model: older.model, sensor, reason }));
+                }
+            }
+        }
+    }
+
+    /// Has both foretell a live reading, and judges when there were enough.
+    fn watch(&self, state: &mut State, reading: &Reading, ctx: &mut Ctx) {
+        let Reading { sensor, value, quality, taken_at, .. } = reading;
+        let is_busy =
+            || state.maintained.contains(&sensor.asset) || state.cases.values().any(|asset| *asset == sensor.asset);
+        if !state.shadows.contains_key(&sensor.id) || *quality < self.settings.quality_min || is_busy() {
+            return;
+        }
+        let Some(shadow) = state.shadows.get_mut(&sensor.id) else { return };
+        let point = [(taken_at.as_microsecond() as f64 / 1e6, *value)];
+        shadow.challenger_loss += shadow.challenger.loss(&point);
+        shadow.champion_loss += shadow.champion.loss(&point);
+        shadow.n_readings += 1;
+        if shadow.n_readings < self.settings.shadow_readings {
+            return;
+        }
+        let Some(Shadow { model, challenger, challenger_loss, champion_loss, n_readings, .. }) =
+            state.shadows.remove(&sensor.id)
+        else {
+            return;
+        };
+        let (sensor, n) = (sensor.id.clone(), f64::from(n_readings));
+        ctx.cancel_wake(format!("shadow/{sensor}"));
+        let grounds = format!("{n_readings} live readings, in the shadow");
+        let verdict = self.verdict((challenger_loss / n, champion_loss / n), &grounds);
+        ctx.emit(match (verdict, serde_json::to_value(challenger)) {
+            (Ok(reason), Ok(artefact)) => Event::ModelPromoted(Promoted { model, sensor, artefact, by: None, reason }),
+            (Err(reason), _) => Event::ModelRejected(Refused { model, sensor, reason }),
+            (_, Err(error)) => {
+                Event::ModelRejected(Refused { model, sensor, reason: format!("it cannot be kept: {error}") })
+            }
+        });
+    }
+
+    /// Whether the challenger wins by the margin, and the reason either way.
+    fn verdict(&self, (challenger, champion): (f64, f64), grounds: &str) -> Result<String, String> {
         let reason = format!(
-            "loss {challenger:.4} against the champion's {champion:.4} on {} unseen readings; it takes {:.0} % less to win",
-            comparison.n_holdout,
+            "loss {challenger:.4} against the champion's {champion:.4} on {grounds}; it takes {:.0} % less to win",
             100.0 * self.settings.margin
         );
-        if better {
-            Event::ModelPromoted(Promoted { model, sensor, artefact, by: None, reason })
-        } else {
-            Event::ModelRejected(Refused { model, sensor, reason })
-        }
+        if challenger < champion * (1.0 - self.settings.margin) { Ok(reason) } else { Err(reason) }
     }
 }
 
@@ -160,9 +308,12 @@ fn ended(state: &mut State, sensor: &SensorId, ctx: &mut Ctx) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::ModelId;
+    use domain::case::{Closed, FailureMode, Priority, Resolution};
+    use domain::decision::By;
     use domain::model::Comparison;
+    use domain::reading::{Sensor, SensorType};
     use runtime::bench::Bench;
+    use std::sync::Arc;
     use uuid::Uuid;
 
     fn settings() -> Settings {
@@ -194,7 +345,100 @@ mod tests {
             sensor: sensor.into(),
             comparison,
             artefact: serde_json::json!({ "level": 7.0 }),
+            champion: None,
         })
+    }
+
+    /// Half a day of one value a minute, spread evenly over `level` ± 1.
+    fn around(level: f64, from_minute: i64) -> Vec<(f64, f64)> {
+        let at = |minute: i64| (60 * (from_minute + minute)) as f64;
+        (0..720).map(|minute| (at(minute), level + 2.0 * ((minute * 7_919 % 101) as f64 / 101.0) - 1.0)).collect()
+    }
+
+    /// A challenger fitted on the level 9 beside a champion of the level 5, which it beat.
+    fn challenger(sensor: &str) -> Event {
+        let Event::ModelTrained(trained) = trained(sensor, 1.0, 0.5) else { unreachable!() };
+        let fitted = |level| serde_json::to_value(Baseline::fit(&around(level, 0)).unwrap()).unwrap();
+        Event::ModelTrained(Trained { artefact: fitted(9.0), champion: Some(fitted(5.0)), ..trained })
+    }
+
+    async fn live(bench: &mut Bench<Retraining>, level: f64, n: usize) -> Vec<Event> {
+        let sensor = Arc::new(Sensor {
+            id: "a".into(),
+            asset: "pump-1".into(),
+            sensor_type: SensorType::Pressure,
+            unit: None,
+            limit_high: None,
+            limit_low: None,
+        });
+        let readings = around(level, 720).into_iter().take(n);
+        let readings = readings.map(|(at, value)| (Timestamp::from_second(at as i64).unwrap(), value));
+        bench.feed_readings(&sensor, &readings.collect::<Vec<_>>()).await
+    }
+
+    #[tokio::test]
+    async fn a_challenger_proves_itself_in_the_shadow_before_it_is_promoted() {
+        for (level, expected) in [(9.0, "promote a"), (5.0, "reject a")] {
+            let mut bench = bench();
+            assert_eq!(brief(&bench.feed(challenger("a")).await), [""; 0]);
+            // Readings of a faulty asset say nothing, nor do those taken while it is worked on;
+            bench.feed(opened(9)).await;
+            assert_eq!(live(&mut bench, level, 300).await, []);
+            bench.feed(closed(9)).await;
+            let (asset, by, reason) = (AssetId::from("pump-1"), "ana".to_owned(), "a test".to_owned());
+            let began =
+                MaintenanceBegan { asset: asset.clone(), by: by.clone(), reason, until: None, work_order: None };
+            bench.feed(Event::AssetMaintenanceBegan(began)).await;
+            assert_eq!(live(&mut bench, level, 300).await, []);
+            let (by, reason) = (By::Person(by), "a test".to_owned());
+            bench.feed(Event::AssetMaintenanceEnded(MaintenanceEnded { asset, by, reason })).await;
+            // and of others it takes as many as are set.
+            assert_eq!(live(&mut bench, level, 199).await, []);
+            let said = live(&mut bench, level, 1).await;
+            assert_eq!(brief(&said), [expected], "{said:?}");
+            assert_eq!(live(&mut bench, level, 300).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_challenger_that_sees_too_little_or_is_overtaken_is_rejected() {
+        let mut bench = bench();
+        bench.feed(challenger("a")).await;
+        let hours = SignedDuration::from_hours(i64::from(settings().shadow_hours));
+        let over = bench.now() + hours;
+        let said = bench.advance(over).await;
+        assert_eq!(brief(&said), ["reject a"]);
+        bench.feed(challenger("a")).await;
+        let other = Promoted {
+            model: ModelId(Uuid::from_u128(7)),
+            sensor: "a".into(),
+            artefact: serde_json::Value::Null,
+            by: Some("ana".to_owned()),
+            reason: "a test".to_owned(),
+        };
+        assert_eq!(brief(&bench.feed(Event::ModelPromoted(other)).await), ["reject a"]);
+    }
+
+    fn opened(case: u128) -> Event {
+        Event::CaseOpened(Opened {
+            case: CaseId(Uuid::from_u128(case)),
+            asset: "pump-1".into(),
+            failure_mode: FailureMode::abnormal(SensorType::Pressure),
+            sensor: "a".into(),
+            priority: Priority::High,
+            first_evidence_at: Timestamp::UNIX_EPOCH,
+            last_evidence_at: Timestamp::UNIX_EPOCH,
+            reason: "a test".to_owned(),
+            evidence: Vec::new(),
+            recurrence_of: None,
+            detector: None,
+            sensor_type: None,
+        })
+    }
+
+    fn closed(case: u128) -> Event {
+        let (case, reason) = (CaseId(Uuid::from_u128(case)), "a test".to_owned());
+        Event::CaseClosed(Closed { case, resolution: Resolution::Repaired, reason })
     }
 
     fn failed(sensor: &str) -> Event {

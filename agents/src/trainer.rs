@@ -6,7 +6,8 @@
 //!
 //! The challenger is fitted on the first part of the newest readings, the rest is held out. The champion is the stored
 //! one; where none was ever promoted, a fit on the time before stands for what the detector knew. Episodes of a case
-//! are left out of everything, unless a person said that they are nothing.
+//! are left out of everything, unless a person said that they are nothing; so are readings of poor quality and those
+//! taken while somebody worked on the asset.
 
 use analytics::stream::Baseline;
 use domain::case::Resolution;
@@ -15,7 +16,8 @@ use domain::reading::Reading;
 use domain::{AssetId, Event, ModelId, SensorId, Timestamp};
 use jiff::SignedDuration;
 use persistence::page::Start;
-use persistence::{History, cases, models, readings};
+use persistence::work_orders::WorkOrder;
+use persistence::{History, cases, models, readings, work_orders};
 use runtime::{Agent, Ctx, Effects, Failure};
 use serde::Deserialize;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use tracing::warn;
 
 /// Newest cases of an asset whose episodes are left out.
 const CASES_MAX: usize = 100;
+/// Newest work orders of an asset whose time is left out.
+const ORDERS_MAX: usize = 100;
 
 /// `[agents.trainer]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -132,18 +136,19 @@ impl Trainer {
         let compared = tokio::task::spawn_blocking(move || compare(&window, share, champion));
         let compared = compared.await.map_err(|error| anyhow::anyhow!("training was interrupted: {error}"))?;
         Ok(match compared {
-            Ok((challenger, comparison)) => Ok(Trained {
+            Ok((challenger, champion, comparison)) => Ok(Trained {
                 model,
                 name: format!("stream_detector/{sensor}"),
                 sensor: sensor.clone(),
                 comparison,
-                artefact: serde_json::to_value(challenger).map_err(|error| anyhow::anyhow!("artefact: {error}"))?,
+                artefact: artefact(&challenger)?,
+                champion: Some(artefact(&champion)?),
             }),
             Err(impossible) => Err(impossible),
         })
     }
 
-    /// When the asset was faulty, as far as its newest cases tell.
+    /// When the asset was faulty or worked on, as far as its newest cases and work orders tell.
     async fn episodes(&self, asset: &AssetId) -> Result<Result<Vec<(Timestamp, Timestamp)>, Impossible>, Failure> {
         let filter = cases::Filter { asset: Some(asset.clone()), ..cases::Filter::default() };
         let cases = cases::list(&self.history, &filter, &Start::default(), CASES_MAX).await?.rows;
@@ -153,8 +158,21 @@ impl Trainer {
                 open.id
             ))));
         }
+        let filter = work_orders::Filter { asset: Some(asset.clone()), ..work_orders::Filter::default() };
+        let orders = work_orders::list(&self.history, &filter, &Start::default(), ORDERS_MAX).await?.rows;
+        let begun = |order: &&WorkOrder| order.started_at.is_some();
+        if let Some(order) = orders.iter().filter(begun).find(|order| order.state.is_open()) {
+            let id = order.order.work_order;
+            return Ok(Err(Impossible(format!("asset {asset} is being worked on, as order {id} says"))));
+        }
         let faulty = cases.iter().filter(|case| case.resolution != Some(Resolution::Declined));
-        Ok(Ok(faulty.map(|case| (case.first_evidence_at, case.last_evidence_at)).collect()))
+        let worked = orders.iter().filter_map(|order| {
+            let completed = order.completion.as_ref()?;
+            let took = SignedDuration::try_from_secs_f64(3_600.0 * completed.duration_hours.unwrap_or(0.0)).ok()?;
+            let from = completed.completed_at.checked_sub(took).unwrap_or(completed.completed_at);
+            Some((order.started_at.map_or(from, |started_at| started_at.min(from)), completed.completed_at))
+        });
+        Ok(Ok(faulty.map(|case| (case.first_evidence_at, case.last_evidence_at)).chain(worked).collect()))
     }
 
     fn clean(&self, mut readings: Vec<Reading>, episodes: &[(Timestamp, Timestamp)]) -> Vec<Reading> {
@@ -182,7 +200,11 @@ enum Champion {
     Before(Points),
 }
 
-fn compare(window: &Points, holdout_share: f64, champion: Champion) -> Result<(Baseline, Comparison), Impossible> {
+fn compare(
+    window: &Points,
+    holdout_share: f64,
+    champion: Champion,
+) -> Result<(Baseline, Baseline, Comparison), Impossible> {
     let n_holdout = ((window.len() as f64 * holdout_share) as usize).max(1);
     let (train, holdout) = window.split_at(window.len() - n_holdout);
     let fit = |points: &[(f64, f64)]| {
@@ -205,7 +227,12 @@ fn compare(window: &Points, holdout_share: f64, champion: Champion) -> Result<(B
         return Err(Impossible(format!("the losses {champion_loss} and {challenger_loss} do not compare")));
     }
     let count = |points: &[(f64, f64)]| u32::try_from(points.len()).unwrap_or(u32::MAX);
-    Ok((challenger, Comparison { champion_loss, challenger_loss, n_train: count(train), n_holdout: count(holdout) }))
+    let comparison = Comparison { champion_loss, challenger_loss, n_train: count(train), n_holdout: count(holdout) };
+    Ok((challenger, champion, comparison))
+}
+
+fn artefact(baseline: &Baseline) -> Result<serde_json::Value, Failure> {
+    Ok(serde_json::to_value(baseline).map_err(|error| anyhow::anyhow!("artefact: {error}"))?)
 }
 
 /// Points in order of time, of readings in the opposite order.
@@ -353,7 +380,14 @@ mod tests {
         });
         let comparison = Comparison { champion_loss: 1.0, challenger_loss: 0.5, n_train: 1, n_holdout: 1 };
         let name = "stream_detector/sensor-1".to_owned();
-        let first = Event::ModelTrained(Trained { model, name, sensor: "sensor-1".into(), comparison, artefact });
+        let first = Event::ModelTrained(Trained {
+            model,
+            name,
+            sensor: "sensor-1".into(),
+            comparison,
+            artefact,
+            champion: None,
+        });
         // then it does as well as a new one, although the time before was different.
         let readings = [noise(5.0, 0..800), noise(9.0, 800..1_000)].concat();
         let comparison = trained(readings, vec![first, promoted]).await.comparison;

@@ -450,6 +450,7 @@ mod tests {
             sensor: sensor.into(),
             comparison: Comparison { champion_loss: 0.5, challenger_loss: 0.25, n_train: 300, n_holdout: 100 },
             artefact: json!({"id": id.to_string()}),
+            champion: None,
         })
     }
 

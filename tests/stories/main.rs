@@ -23,5 +23,6 @@ mod notifications;
 mod operations;
 mod plant;
 mod redis;
+mod retraining;
 mod slow_connections;
 mod work_orders;

@@ -2,6 +2,7 @@
 //! unlike the ones before.
 
 use super::artefact::Artefact;
+use analytics::stream::Baseline;
 use analytics::{drift, forecast, robust};
 
 /// A history of which a step is missing is filled in up to so many steps per value that there is.
@@ -86,9 +87,16 @@ pub fn unlike(artefact: &Artefact, value: f64, before: &[f64], quality: f64) -> 
         })
         .collect();
     let row = row?;
-    let (model, distance) = (artefact.answer(&artefact.seen(&row)).score?, scaled(value).abs() / FAR_SDS);
+    let (model, distance) = (artefact.answer(&artefact.seen(&row)).ok()?.score?, scaled(value).abs() / FAR_SDS);
     let features = artefact.inputs.iter().cloned().zip(row).collect();
     Some(Judged { score: model.max(distance), by_model: distance <= model, features })
+}
+
+/// What the detector of one sensor says of `value` at `at`, in seconds since the epoch, by what it was fitted on.
+pub fn beyond(baseline: &Baseline, at: f64, value: f64) -> Judged {
+    let distance = baseline.distance(at, value);
+    let features = vec![("level".to_owned(), baseline.level), ("distance_sds".to_owned(), distance)];
+    Judged { score: distance.abs() / FAR_SDS, by_model: true, features }
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub struct Trained {
     pub comparison: Comparison,
     /// The fitted parameters, as the detector reads them.
     pub artefact: serde_json::Value,
+    /// Those of the champion that it was compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<serde_json::Value>,
 }
 
 /// Training was not possible.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 const POINTS_MIN: usize = 50;
 /// Points farther outside the middle 90 % than this many times its width are not history but mistakes.
 const WILD: f64 = 3.0;
+/// Half the width of the middle 90 % of a normal distribution, in standard deviations.
+const HALF_RANGE_SDS: f64 = 1.645;
 /// The quantiles that a baseline is judged by.
 const LOW: f64 = 0.05;
 const HIGH: f64 = 0.95;
@@ -78,6 +80,15 @@ impl Baseline {
         total / points.len().max(1) as f64
     }
 
+    /// How far `value`, at `at` seconds since the epoch, is from the middle of what is foretold: in standard deviations
+    /// of a normal distribution as wide, with a sign.
+    pub fn distance(&self, at: f64, value: f64) -> f64 {
+        let (low, high) = self.foretold(at);
+        // A sensor that never varied: any other value is far away, the same one is not.
+        let spread = (0.5 * (high - low) / HALF_RANGE_SDS).max(self.level.abs() * 1e-3).max(1e-9);
+        (value - 0.5 * (low + high)) / spread
+    }
+
     fn foretold(&self, at: f64) -> (f64, f64) {
         match self.learnt.season.forecast(at).filter(|forecast| forecast.holds) {
             Some(season) => (
@@ -121,6 +132,15 @@ mod tests {
         let rhythmic = Baseline::fit(&history(10.0, 5.0, 1)).unwrap();
         // Without the rhythm the middle 90 % is about ±5 wide, so the loss is at least 0.05 · 5 on either side.
         assert!(rhythmic.loss(&history(10.0, 5.0, 2)) < 0.15, "{}", rhythmic.loss(&history(10.0, 5.0, 2)));
+    }
+
+    #[test]
+    fn a_distance_is_counted_from_the_middle_in_standard_deviations() {
+        // Evenly between 9.5 and 10.5: the middle 90 % is 0.9 wide.
+        let baseline = Baseline::fit(&history(10.0, 0.0, 1)).unwrap();
+        let far = baseline.distance(0.0, 12.0);
+        assert!((far - 2.0 * 1.645 / 0.45).abs() < 0.3, "{far}");
+        assert!(baseline.distance(0.0, 10.0).abs() < 0.2 && baseline.distance(0.0, 9.0) < -3.0);
     }
 
     #[test]
