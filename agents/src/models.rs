@@ -7,6 +7,7 @@
 pub mod artefact;
 pub mod catalogue;
 pub mod fit;
+pub mod mlflow;
 pub mod outlook;
 pub mod serving;
 pub mod table;
@@ -14,5 +15,6 @@ pub mod table;
 pub use artefact::{Answer, Artefact, FeatureError};
 pub use catalogue::{CATALOGUE, Recipe, Source};
 pub use fit::{Card, fit};
-pub use serving::{Resolved, Serving, Version};
+pub use mlflow::{Mlflow, Remote};
+pub use serving::{Origin, Resolved, Serving, Version};
 pub use table::Table;

@@ -10,7 +10,7 @@
 
 pub use crate::delivery::Settings;
 use crate::delivery::{self, Unsent, undeliverable};
-use crate::outbound::{Guard, chain};
+use crate::outbound::{self, Guard, chain};
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -70,12 +70,7 @@ impl Receiver {
             .filter(|secret| !secret.is_empty())
             .context("webhook.url: set WEBHOOK_SECRET as well, so that the receiver can tell who posts")?;
         let timeout = Duration::from_secs_f64(timeout_seconds);
-        // The provider belongs to the process; whoever installs one first has chosen for all.
-        if rustls::crypto::CryptoProvider::get_default().is_none()
-            && rustls::crypto::ring::default_provider().install_default().is_err()
-        {
-            tracing::debug!("another crypto provider was installed meanwhile");
-        }
+        outbound::provide_crypto();
         // A proxy would resolve the name itself, past the guard.
         let client = Client::builder()
             .timeout(timeout)

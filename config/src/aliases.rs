@@ -34,7 +34,7 @@ pub enum Form {
 
 const FOLDER: &str = "the store is a folder, store.data_dir";
 const NO_TOKENS: &str = "nothing is signed with it: access is by API keys, see `smart-maintenance keys`";
-const NO_MLFLOW: &str = "models stand in the store, under their sensor";
+const NO_MLFLOW: &str = "models are taken from the server at MLFLOW_TRACKING_URI, which knows where they lie";
 const NO_S3: &str = "nothing is kept in S3";
 const DRIFT: &str = "every sensor is watched as it sends, see agents.drift";
 const NO_MAIL: &str = "nothing ever read it: see SMTP_HOST and its like, which set smtp";
@@ -72,8 +72,8 @@ pub const OLD_NAMES: &[(&str, Fate)] = &[
         Fate::Ignored("agents talk through the log, see supervision.handle_deadline_seconds"),
     ),
     ("USE_OR_TOOLS_SCHEDULER", Fate::Ignored("there is one scheduler, see agents.scheduling")),
-    ("MODEL_REGISTRY_PATH", Fate::Ignored(NO_MLFLOW)),
-    ("DISABLE_MLFLOW_MODEL_LOADING", Fate::Ignored(NO_MLFLOW)),
+    ("MODEL_REGISTRY_PATH", Fate::Ignored("own models stand in the store")),
+    ("DISABLE_MLFLOW_MODEL_LOADING", Fate::Setting("mlflow.disabled", Form::Flag)),
     ("WHATSAPP_API_KEY", Fate::Ignored("messages go to webhook.url")),
     ("EMAIL_SMTP_HOST", Fate::Ignored(NO_MAIL)),
     ("EMAIL_SMTP_PORT", Fate::Ignored(NO_MAIL)),
@@ -102,8 +102,8 @@ pub const OLD_NAMES: &[(&str, Fate)] = &[
         Fate::Setting("agents.human_decision.very_urgent_factor", Form::Same),
     ),
     ("HEALTHCHECK_ENFORCE_DEPENDENCIES", Fate::Setting("health.enforce_dependencies", Form::Flag)),
-    ("DISABLE_CHROMADB", Fate::Ignored("what was learnt stands in the store")),
-    ("MLFLOW_TRACKING_URI", Fate::Ignored(NO_MLFLOW)),
+    ("DISABLE_CHROMADB", Fate::Ignored("similar cases are found in the store, always")),
+    ("MLFLOW_TRACKING_URI", Fate::Secret),
     ("MLFLOW_S3_ENDPOINT_URL", Fate::Ignored(NO_MLFLOW)),
     ("MLFLOW_BACKEND_STORE_URI", Fate::Ignored(NO_MLFLOW)),
     ("MLFLOW_ARTIFACT_ROOT", Fate::Ignored(NO_MLFLOW)),

@@ -28,8 +28,10 @@ impl Config {
             let origin = self.origin_of(key).unwrap_or(DEFAULT).to_owned();
             listed.push(Listed { key: key.to_owned(), value: masked(value), origin });
         });
-        for (name, _) in
-            OLD_NAMES.iter().filter(|(_, fate)| *fate == Fate::Secret).chain(&[("WEBHOOK_SECRET", Fate::Secret)])
+        for (name, _) in OLD_NAMES
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Secret)
+            .chain(&[("WEBHOOK_SECRET", Fate::Secret), ("MLFLOW_TRACKING_TOKEN", Fate::Secret)])
         {
             // One that cannot be read is reported by whoever needs it.
             if let Ok(Some(_)) = secret(name) {
@@ -77,7 +79,7 @@ pub fn env_example() -> String {
          #     smart-maintenance config env-example > .env.example\n\n\
          # Secrets. Each may come from a file that only its owner can read instead, named by the same name with _FILE.\n",
     );
-    for name in ["API_KEY", "API_KEYS", "REDIS_URL", "WEBHOOK_SECRET"] {
+    for name in ["API_KEY", "API_KEYS", "REDIS_URL", "WEBHOOK_SECRET", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"] {
         writeln!(text, "#{name}=").expect("writing to a string does not fail");
     }
     let mut section = String::new();

@@ -59,6 +59,8 @@ pub(crate) enum ApiError {
         /// When it may.
         retry_after_seconds: u64,
     },
+    /// What a system outside gave cannot be used.
+    BadGateway(String),
     /// Something that was waited for did not happen.
     GatewayTimeout(String),
     /// A fault of ours. The cause has been logged.
@@ -97,6 +99,7 @@ impl ApiError {
             Self::Invalid(_) | Self::InvalidItems { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -142,6 +145,7 @@ impl ApiError {
             | Self::Unusable(detail)
             | Self::InvalidItems { detail, .. }
             | Self::Unavailable { detail, .. }
+            | Self::BadGateway(detail)
             | Self::GatewayTimeout(detail) => detail,
             Self::PreconditionFailed => "It has changed since: If-Match names another state".to_owned(),
             Self::EncodedBody => "The request body should not be encoded: leave Content-Encoding away".to_owned(),

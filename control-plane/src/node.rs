@@ -8,7 +8,7 @@ use crate::routes::ml::Jobs;
 use crate::server::Listeners;
 use crate::tls::{self, Tls};
 use crate::{crew, routes, server, training};
-use agents::models::Serving;
+use agents::models::{Mlflow, Remote, Serving, mlflow};
 use anyhow::Context as _;
 use config::Config;
 use persistence::Store;
@@ -123,6 +123,8 @@ impl Node {
         let connect = |url: String| Redis::connect(&url, redis_settings);
         let redis = config::secret("REDIS_URL")?.map(connect).transpose()?;
 
+        let remote = remote(&config)?;
+
         let store_settings: persistence::Settings = config.section("store")?;
         let store = Store::open(&store_settings).await.context("the store cannot be opened")?;
         let owner = listen_to_owner(&store_settings.data_dir);
@@ -177,7 +179,7 @@ impl Node {
             health,
             under_way: UnderWay::default(),
             conditional_changes: tokio::sync::Mutex::default(),
-            serving: Serving::new(serving_store, training::rows),
+            serving: Serving::new(serving_store, training::rows, remote),
             jobs: Jobs::default(),
             body_pace: Pace::of(&settings),
             tasks,
@@ -219,6 +221,7 @@ impl Node {
         config.section::<persistence::Settings>("store")?;
         config.section::<persistence::redis::Settings>("redis")?;
         access::static_keys()?;
+        remote(config)?;
         Tls::open(&tls)?;
         Ok(())
     }
@@ -279,6 +282,17 @@ pub fn agent_names(config: &Config, store: &Store) -> anyhow::Result<Vec<&'stati
 
 fn secrets() -> anyhow::Result<agents::Secrets> {
     Ok(agents::Secrets { webhook: config::secret("WEBHOOK_SECRET")?, smtp: config::secret("SMTP_PASSWORD")? })
+}
+
+/// The MLflow server whose models are served, if one is named and not switched off.
+fn remote(config: &Config) -> anyhow::Result<Remote> {
+    let settings: mlflow::Settings = config.section("mlflow")?;
+    if settings.disabled {
+        return Ok(Remote::Disabled);
+    }
+    let Some(uri) = config::secret("MLFLOW_TRACKING_URI")? else { return Ok(Remote::Unset) };
+    Mlflow::new(&settings, &uri, config::secret("MLFLOW_TRACKING_TOKEN")?)
+        .map(|server| Remote::Server(Box::new(server)))
 }
 
 /// A socket that takes connections, whose memory for what a client leaves unread is bounded.

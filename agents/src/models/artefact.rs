@@ -7,6 +7,7 @@ use super::catalogue::{Derived, Task};
 use super::table::{number, plain};
 use analytics::conformal::Bands;
 use analytics::forest::Forest;
+use analytics::onnx;
 use analytics::shapley;
 use analytics::support_vectors::Machine;
 use analytics::trees::shap::{Explainer, Explanation};
@@ -33,6 +34,8 @@ pub enum Estimator {
     Isolation(Forest),
     /// The choice among forecasting methods.
     Forecaster,
+    /// What another program trained and wrote as ONNX.
+    Exported(Box<onnx::Model>),
 }
 
 /// How often rows of about this probability were failures, among rows that the model had not seen.
@@ -86,6 +89,8 @@ pub struct Answer {
     pub score: Option<f64>,
     /// 90 %: of the value, or of the share of failures among rows of that probability.
     pub interval: Option<(f64, f64)>,
+    /// The classes, with the probability of each; empty for what is no classifier.
+    pub classes: Vec<(f64, f64)>,
 }
 
 /// Features that a model cannot take.
@@ -96,6 +101,31 @@ pub struct FeatureError {
     pub feature: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+impl Answer {
+    /// A bare value.
+    fn of(prediction: f64) -> Self {
+        Self { prediction, probability: None, score: None, interval: None, classes: Vec::new() }
+    }
+
+    /// How sure the prediction is, 0 to 1, where the model says so.
+    pub fn confidence(&self) -> Option<f64> {
+        let own = self.classes.iter().find(|(label, _)| *label == self.prediction);
+        own.map(|(_, probability)| *probability)
+    }
+}
+
+/// What a model from elsewhere says, whose classes are called `labels`.
+fn exported(labels: &[f64], output: onnx::Output) -> Answer {
+    match output {
+        onnx::Output::Value(value) => Answer::of(value),
+        onnx::Output::Class { label, scores } => Answer {
+            probability: (scores.len() == 2).then(|| scores[1]),
+            classes: labels.iter().copied().zip(scores).collect(),
+            ..Answer::of(label)
+        },
+    }
 }
 
 impl Artefact {
@@ -129,7 +159,7 @@ impl Artefact {
                 machine.is_sound() && machine.n_features() == n_columns
             }
             Estimator::Isolation(forest) => forest.n_features() == n_columns,
-            Estimator::Forecaster => true,
+            Estimator::Forecaster | Estimator::Exported(_) => true,
         };
         let scaled = artefact.scaling.is_empty() || artefact.scaling.len() == n_columns;
         anyhow::ensure!(sound && scaled, "the artefact is not whole");
@@ -190,11 +220,32 @@ impl Artefact {
             Estimator::Around(machine) => -machine.decision(seen),
             Estimator::Isolation(forest) => forest.score(seen),
             Estimator::Forecaster => f64::NAN,
+            Estimator::Exported(model) => match model.run(seen) {
+                Ok(onnx::Output::Value(value)) => value,
+                // Of two classes the second is the one that is spoken of.
+                Ok(onnx::Output::Class { scores, .. }) if scores.len() == 2 => scores[1],
+                Ok(onnx::Output::Class { scores, .. }) => scores.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                Err(_) => f64::NAN,
+            },
         }
     }
 
     /// What the model says of a row as it sees it.
-    pub fn answer(&self, seen: &[f64]) -> Answer {
+    ///
+    /// # Errors
+    ///
+    /// Nothing but a model from elsewhere can fail: no number comes out of such a row.
+    pub fn answer(&self, seen: &[f64]) -> Result<Answer, FeatureError> {
+        match &self.estimator {
+            Estimator::Exported(model) => match model.run(seen) {
+                Ok(output) => Ok(exported(model.classes(), output)),
+                Err(error) => Err(FeatureError { feature: self.inputs.join(", "), message: error.to_string() }),
+            },
+            _ => Ok(self.own_answer(seen)),
+        }
+    }
+
+    fn own_answer(&self, seen: &[f64]) -> Answer {
         let output = self.output(seen);
         let class = f64::from(u8::from(self.threshold <= output));
         match self.task {
@@ -202,7 +253,8 @@ impl Artefact {
                 let probability = output.clamp(0.0, 1.0);
                 let bin = self.reliability.iter().find(|bin| probability <= bin.up_to);
                 let interval = bin.map(|bin| wilson(f64::from(bin.n_failures), f64::from(bin.n_rows)));
-                Answer { prediction: class, probability: Some(probability), score: None, interval }
+                let classes = vec![(0.0, 1.0 - probability), (1.0, probability)];
+                Answer { prediction: class, probability: Some(probability), score: None, interval, classes }
             }
             Task::AnomalyDetection => {
                 // On the scale of the estimator 0 need not be the least, so the distance is what counts.
@@ -210,13 +262,13 @@ impl Artefact {
                     Estimator::Isolation(_) => output / self.threshold,
                     _ => 1.0 + (output - self.threshold),
                 };
-                Answer { prediction: class, probability: None, score: Some(score.max(0.0)), interval: None }
+                Answer { score: Some(score.max(0.0)), ..Answer::of(class) }
             }
-            Task::RemainingLife | Task::Forecasting => {
+            Task::RemainingLife | Task::Forecasting | Task::Regression => {
                 let value = output.max(0.0);
                 let interval = self.bands.as_ref().map(|bands| bands.around(value));
                 let interval = interval.map(|(low, high)| (low.max(0.0), high.max(0.0)));
-                Answer { prediction: value, probability: None, score: None, interval }
+                Answer { interval, ..Answer::of(value) }
             }
         }
     }
@@ -235,6 +287,19 @@ impl Artefact {
         match (&self.estimator, explainer) {
             (Estimator::Forest(trees) | Estimator::Boosted(trees), Some(explainer)) => {
                 Some(explainer.explain(trees, seen))
+            }
+            (Estimator::Exported(model), _) => {
+                // Of several classes the one that the row is said to be of is spoken of throughout.
+                let class = match model.run(seen).ok()? {
+                    onnx::Output::Class { label, scores } if scores.len() != 2 => {
+                        Some(model.classes().iter().position(|own| *own == label)?)
+                    }
+                    _ => None,
+                };
+                shapley::explain(seen, &self.background, 1, |row| match (class, model.run(row)) {
+                    (Some(class), Ok(onnx::Output::Class { scores, .. })) => scores[class],
+                    _ => self.output(row),
+                })
             }
             _ => shapley::explain(seen, &self.background, 1, |row| self.output(row)),
         }

@@ -16,6 +16,8 @@ pub enum Task {
     RemainingLife,
     /// What a sensor will read next.
     Forecasting,
+    /// A value, of whatever the model was trained to say.
+    Regression,
 }
 
 /// The simulated process that a model learns from when nobody brings data.

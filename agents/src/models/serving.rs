@@ -6,6 +6,7 @@
 use super::artefact::Artefact;
 use super::catalogue::{self, Recipe, Source};
 use super::fit::{Card, fit};
+use super::mlflow::{Fetched, Listed, Mlflow, MlflowError, Remote};
 use super::table::Table;
 use analytics::trees::shap::Explainer;
 use domain::model::{Chosen, Promoted, Registered};
@@ -14,10 +15,14 @@ use persistence::admin::Change;
 use persistence::models::{self, Model, Predicted};
 use persistence::unit::{NewEvent, Refused};
 use persistence::{Store, StoreError};
+use serde::Deserialize as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::info;
 use uuid::Uuid;
+
+/// What the detector of one sensor was fitted on.
+pub use analytics::stream::Baseline;
 
 /// Who says what is said here.
 const SOURCE: &str = "models";
@@ -45,6 +50,17 @@ pub struct Version {
     pub model: Model,
     /// Its numbers.
     pub loaded: Arc<Loaded>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The registry that a version comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The store.
+    Embedded,
+    /// An MLflow server.
+    Mlflow,
 }
 
 /// What became of a question for a version.
@@ -70,6 +86,12 @@ pub enum ServingError {
     /// What is stored cannot be used, or training failed.
     #[error("{0:#}")]
     Broken(#[from] anyhow::Error),
+    /// MLflow has the version in use, and it must not be served.
+    #[error("{0}")]
+    Unserved(String),
+    /// MLflow cannot be asked, and the store has nothing of that name.
+    #[error("{0}")]
+    Away(String),
 }
 
 /// Versions that answer. Clones share what they have read.
@@ -77,6 +99,7 @@ pub enum ServingError {
 pub struct Serving {
     store: Store,
     rows: Rows,
+    remote: Remote,
     // A leaf: nothing is awaited while it is held.
     loaded: Arc<Mutex<HashMap<String, Arc<Loaded>>>>,
     training: Arc<tokio::sync::Mutex<()>>,
@@ -89,18 +112,45 @@ impl std::fmt::Debug for Serving {
 }
 
 impl Serving {
-    /// Serves what is in `store`; `rows` makes what models of the catalogue learn from.
-    pub fn new(store: Store, rows: Rows) -> Self {
-        Self { store, rows, loaded: Arc::default(), training: Arc::default() }
+    /// Serves what is in `store` and what `remote` registers, which comes first; `rows` makes what models of the
+    /// catalogue learn from.
+    pub fn new(store: Store, rows: Rows, remote: Remote) -> Self {
+        Self { store, rows, remote, loaded: Arc::default(), training: Arc::default() }
+    }
+
+    /// What is asked first.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
     }
 
     /// The version of `name` that `version` means: `auto`, `latest` and nothing mean the one in use, or the newest
-    /// where none was chosen.
+    /// where none was chosen. What MLflow has under that name wins; while it cannot be reached, or has the model in a
+    /// form that is not served here, the store answers.
     ///
     /// # Errors
     ///
     /// See [`ServingError`].
     pub async fn resolve(&self, name: &str, version: &str, now: Timestamp) -> Result<Resolved, ServingError> {
+        let Remote::Server(mlflow) = &self.remote else { return self.embedded(name, version, now).await };
+        match registered(mlflow, name, version, now).await {
+            Ok(Some(fetched)) => Ok(Resolved::Found(Box::new(fetched.into()))),
+            Ok(None) => self.embedded(name, version, now).await,
+            Err(MlflowError::Broken(why)) => Err(ServingError::Unserved(format!("{name} as MLflow has it: {why}"))),
+            Err(error) => match self.embedded(name, version, now).await? {
+                found @ Resolved::Found(_) => Ok(found),
+                Resolved::NoModel | Resolved::NoVersion => {
+                    let why = format!("{name} is not in the store, and MLflow does not help: {error}");
+                    Err(if matches!(error, MlflowError::Unreachable(_)) {
+                        ServingError::Away(why)
+                    } else {
+                        ServingError::Unserved(why)
+                    })
+                }
+            },
+        }
+    }
+
+    async fn embedded(&self, name: &str, version: &str, now: Timestamp) -> Result<Resolved, ServingError> {
         let Some(model) = self.find(name, version).await? else {
             if let Some(recipe) = catalogue::find(name)
                 && models::versions(&self.store.history(), name, 1).await?.is_empty()
@@ -124,8 +174,7 @@ impl Serving {
     /// The store cannot be read.
     pub async fn find(&self, name: &str, version: &str) -> Result<Option<Model>, StoreError> {
         let history = self.store.history();
-        let asked = version.trim().to_lowercase();
-        if !asked.is_empty() && asked != "auto" && asked != "latest" {
+        if let Some(asked) = number(version) {
             let versions = models::versions(&history, name, VERSIONS_MAX).await?;
             return Ok(versions.into_iter().find(|model| model.version.to_string() == asked));
         }
@@ -135,6 +184,20 @@ impl Serving {
         }
     }
 
+    /// The detector of one sensor that `version` of `name` means, with what it was fitted on; `None` when there is none,
+    /// or it is a model of another kind.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServingError`].
+    pub async fn detector(&self, name: &str, version: &str) -> Result<Option<(Model, Baseline)>, ServingError> {
+        let Some(model) = self.find(name, version).await?.filter(|model| model.sha256.is_none()) else {
+            return Ok(None);
+        };
+        let baseline = Baseline::deserialize(&model.artefact);
+        Ok(Some((model, baseline.map_err(anyhow::Error::new)?)))
+    }
+
     async fn load(&self, model: Model) -> Result<Version, ServingError> {
         let sha256 = model
             .sha256
@@ -142,7 +205,7 @@ impl Serving {
             .ok_or_else(|| anyhow::anyhow!("{} is the detector of a sensor and takes no features", model.name))?;
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&sha256).cloned();
         if let Some(loaded) = known {
-            return Ok(Version { model, loaded });
+            return Ok(Version { model, loaded, origin: Origin::Embedded });
         }
         let bytes = models::artefact(&self.store.history(), &sha256).await?;
         let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the artefact {sha256} is not kept"))?;
@@ -155,7 +218,7 @@ impl Serving {
         }
         all.insert(sha256, Arc::clone(&loaded));
         drop(all);
-        Ok(Version { model, loaded })
+        Ok(Version { model, loaded, origin: Origin::Embedded })
     }
 
     /// Trains `recipe` from simulated rows unless there is a version of it; true when it trained.
@@ -256,5 +319,51 @@ impl Serving {
         };
         self.store.append(events.into_iter().map(new).collect(), None).await?;
         Ok(())
+    }
+}
+
+/// The number that `version` asks for; `None` for the version in use.
+fn number(version: &str) -> Option<String> {
+    let asked = version.trim().to_lowercase();
+    (!matches!(asked.as_str(), "" | "auto" | "latest")).then_some(asked)
+}
+
+/// The version of `name` that MLflow has, downloaded.
+async fn registered(
+    mlflow: &Mlflow,
+    name: &str,
+    version: &str,
+    now: Timestamp,
+) -> Result<Option<Fetched>, MlflowError> {
+    match mlflow.resolve(name, number(version).as_deref(), now).await? {
+        Some(listed) => mlflow.fetch(&listed, now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+impl From<Fetched> for Version {
+    fn from(Fetched { listed, sha256, loaded }: Fetched) -> Self {
+        Self { model: described(&listed, sha256, &loaded.artefact), loaded, origin: Origin::Mlflow }
+    }
+}
+
+/// A version from MLflow as one of the store would be described.
+fn described(listed: &Listed, sha256: String, artefact: &Artefact) -> Model {
+    Model {
+        id: listed.id(),
+        name: listed.name.clone(),
+        version: listed.version.parse().unwrap_or_default(),
+        sensor: "".into(),
+        state: listed.state(),
+        comparison: None,
+        artefact: serde_json::Value::Null,
+        sha256: Some(sha256),
+        card: Some(serde_json::json!({
+            "description": listed.description, "task": artefact.task, "inputs": artefact.inputs,
+            "limits": "registered in MLflow; nothing was measured of it here",
+        })),
+        trained_at: Timestamp::from_millisecond(listed.creation_timestamp).unwrap_or(Timestamp::UNIX_EPOCH),
+        decided_at: None,
+        reason: None,
     }
 }

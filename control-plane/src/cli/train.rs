@@ -2,7 +2,7 @@
 //! not run.
 
 use super::{Exit, output};
-use agents::models::{CATALOGUE, Card, Recipe, Serving, Table, catalogue};
+use agents::models::{CATALOGUE, Card, Recipe, Remote, Serving, Table, catalogue};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use config::Config;
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args, config: &Config) -> anyhow::Result<Exit> {
         let store = store.clone();
         async move { store.run_writer().await }
     });
-    let trained = train(&Serving::new(store.clone(), training::rows), &recipes, own).await;
+    let trained = train(&Serving::new(store.clone(), training::rows, Remote::Unset), &recipes, own).await;
     store.close();
     written.await.context("the writer ended badly")??;
     trained

@@ -3,6 +3,7 @@
 mod anomaly;
 mod explanations;
 mod forecast;
+mod mlflow;
 mod predict;
 mod registry;
 
@@ -13,7 +14,7 @@ use crate::instants::offset;
 use crate::reply::Reply;
 use crate::request::Call;
 use agents::models::serving::ServingError;
-use agents::models::{Resolved, Version};
+use agents::models::{Origin, Remote, Resolved, Version};
 use domain::Timestamp;
 use persistence::models::State;
 use schemars::JsonSchema;
@@ -36,6 +37,14 @@ const PROBE: &str = "anomaly_detector_refined_v2";
 /// Where a version of the store is loaded from.
 const EMBEDDED: &str = "embedded";
 
+/// Where a version is loaded from.
+fn origin(version: &Version) -> &'static str {
+    match version.origin {
+        Origin::Embedded => EMBEDDED,
+        Origin::Mlflow => "mlflow",
+    }
+}
+
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([
         predict::routes(app),
@@ -52,6 +61,8 @@ impl From<ServingError> for ApiError {
         match error {
             ServingError::Store(error) => error.into(),
             ServingError::Refused(refused) => refused.into(),
+            ServingError::Unserved(why) => Self::BadGateway(why),
+            ServingError::Away(why) => Self::unavailable(why),
             ServingError::Broken(error) => Self::internal(format!("{error:#}")),
         }
     }
@@ -80,6 +91,7 @@ fn stage(state: State) -> &'static str {
 struct Info {
     model_name: String,
     model_version: String,
+    /// "embedded", or "mlflow" for a version that such a server registers.
     loaded_from: &'static str,
     feature_adaptation: String,
     sha256: Option<String>,
@@ -91,7 +103,7 @@ fn info(version: &Version) -> Info {
     Info {
         model_name: version.model.name.clone(),
         model_version: version.model.version.to_string(),
-        loaded_from: EMBEDDED,
+        loaded_from: origin(version),
         feature_adaptation: format!("{n_inputs} features taken by name, none added"),
         sha256: version.model.sha256.clone(),
         stage: stage(version.model.state),
@@ -114,9 +126,16 @@ async fn health(app: App, _: Call) -> Result<Reply, ApiError> {
     let version = resolved(&app, PROBE, "auto").await?;
     Reply::json(&Health {
         status: "healthy",
-        mlflow_connection: "disabled",
+        mlflow_connection: match app.serving.remote() {
+            Remote::Unset => "not_configured",
+            Remote::Disabled => "disabled",
+            Remote::Server(server) => match server.resolve(PROBE, None, app.now()).await {
+                Ok(_) => "ok",
+                Err(_) => "error",
+            },
+        },
         model_registry: "accessible",
-        loaded_from: EMBEDDED,
+        loaded_from: origin(&version),
         test_model_loaded: true,
         test_model_version: version.model.version.to_string(),
         timestamp: offset(app.now()),

@@ -48,6 +48,7 @@ fn cases(prediction: &str, job: &str) -> Vec<Case> {
             "current_stage": "<text>", "run_id": "<text>", "registry": "embedded",
         }],
         "count": "<number>",
+        "registry": { "mlflow": { "status": "not_configured" } },
     });
     let enthroned = json!({
         "model_name": FOREST, "version": "<text>", "current_stage": "Production", "chosen_by": "<text>",
@@ -102,7 +103,8 @@ fn cases(prediction: &str, job: &str) -> Vec<Case> {
             "/api/v1/ml/predict",
             json!({ "model_name": FOREST, "model_version": "", "features": milling(), "sensor_id": "press" }),
             json!({
-                "prediction": ["<number>"], "confidence": "<number>", "probability": "<number>", "score": null,
+                "prediction": ["<number>"], "confidence": "<number>", "probability": "<number>", "probabilities": "<object>",
+                "score": null,
                 "interval": "<list>", "model_info": info(), "sensor_id": "press", "timestamp": "<time>",
                 "request_id": "<uuid>", "base_value": "<number>", "feature_importance": "<object>",
                 "shap_values": "<object>",

@@ -2,15 +2,18 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Route, either, entry, mount};
-use super::{EMBEDDED, resolved};
+use super::{EMBEDDED, origin, resolved, seconds};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::{naive, offset};
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
+use agents::models::Version;
 use agents::models::outlook::{self, Judged};
+use agents::models::serving::Baseline;
 use domain::{SensorId, Timestamp};
 use jiff::SignedDuration;
+use persistence::models::Model;
 use persistence::readings;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,6 +26,8 @@ use warp::reply::Response;
 const DETECT: &Route = entry("POST", "/api/v1/ml/detect_anomaly");
 const CHECK: &Route = entry("POST", "/api/v1/ml/check_drift");
 
+/// How the names of single sensors' detectors begin.
+const OWN: &str = "stream_detector/";
 /// Stored readings before those of the request that say what is normal.
 const BEFORE: usize = 200;
 
@@ -162,12 +167,7 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
     let version = body.or("model_version", "auto".to_owned(), lax::string);
     let sensitivity = body.or("sensitivity", 0.5, lax::float_in(0.0, 1.0));
     body.finish()?;
-    let version = resolved(&app, &name, &version).await?;
-    let artefact = &version.loaded.artefact;
-    if !artefact.inputs.iter().any(|input| input == "value") {
-        let message = format!("The model {name:?} judges features, not readings; ask /api/v1/ml/predict");
-        return Err(ApiError::invalid("body → model_name", &message));
-    }
+    let by = detector(&app, &name, &version).await?;
     // A half is the threshold that was measured; at either end it takes twice or half as much.
     let score_min = (2.0_f64).powf(1.0 - 2.0 * sensitivity);
     let n_readings = readings.len();
@@ -185,7 +185,14 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
         for reading in own {
             let newest: Vec<f64> = past.iter().rev().take(BEFORE).copied().collect();
             past.push(reading.value);
-            let judged = outlook::unlike(artefact, reading.value, &newest, reading.quality);
+            let judged = match &by {
+                By::Any(version) => outlook::unlike(&version.loaded.artefact, reading.value, &newest, reading.quality),
+                By::Own(model, _) if model.sensor != sensor => {
+                    let message = format!("The model {name:?} judges readings of {} alone", model.sensor);
+                    return Err(ApiError::invalid("body → sensor_readings → sensor_id", &message));
+                }
+                By::Own(_, baseline) => Some(outlook::beyond(baseline, seconds(reading.taken_at), reading.value)),
+            };
             let Some(judged) = judged else { continue };
             n_judged += 1;
             if score_min <= judged.score {
@@ -193,21 +200,49 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
             }
         }
     }
+    let (model, loaded_from) = match by {
+        By::Any(version) => {
+            let loaded_from = origin(&version);
+            (version.model, loaded_from)
+        }
+        By::Own(model, _) => (*model, EMBEDDED),
+    };
     Reply::json(&Anomalies {
         anomaly_count: alerts.len(),
         anomalies_detected: alerts,
         total_readings_analyzed: n_readings,
         readings_with_enough_history: n_judged,
         model_info: Detector {
-            model_name: version.model.name,
-            model_version: version.model.version.to_string(),
+            model_name: model.name,
+            model_version: model.version.to_string(),
             sensitivity: format!("{sensitivity:.3}"),
-            loaded_from: EMBEDDED,
-            sha256: version.model.sha256,
+            loaded_from,
+            sha256: model.sha256,
         },
         analysis_timestamp: offset(now),
         request_id: Uuid::now_v7(),
     })
+}
+
+/// Who judges: a model for any sensor, or the detector of one.
+enum By {
+    Any(Box<Version>),
+    Own(Box<Model>, Box<Baseline>),
+}
+
+async fn detector(app: &App, name: &str, version: &str) -> Result<By, ApiError> {
+    if name.starts_with(OWN) {
+        let found = app.serving.detector(name, version).await?;
+        let (model, baseline) =
+            found.ok_or_else(|| ApiError::NotFound(format!("There is no version {version:?} of a model {name:?}")))?;
+        return Ok(By::Own(Box::new(model), Box::new(baseline)));
+    }
+    let version = resolved(app, name, version).await?;
+    if version.loaded.artefact.inputs.iter().any(|input| input == "value") {
+        return Ok(By::Any(Box::new(version)));
+    }
+    let message = format!("The model {name:?} judges features, not readings; ask /api/v1/ml/predict");
+    Err(ApiError::invalid("body → model_name", &message))
 }
 
 fn alert(reading: &Given, judged: Judged, score_min: f64, now: Timestamp) -> Alert {

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::instants::offset;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
+use agents::models::Answer;
 use domain::Timestamp;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -105,13 +106,16 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
     let version = resolved(&app, &name, &version).await?;
     let (id, now) = (Uuid::now_v7(), app.now());
     let request = id.to_string();
-    let mut seen: Vec<Vec<f64>> = Vec::with_capacity(rows.len());
+    let mut seen: Vec<(Vec<f64>, Answer)> = Vec::with_capacity(rows.len());
+    let mut kept = Vec::with_capacity(rows.len());
     for (idx, row) in rows.iter().enumerate() {
         let said = said(&version, row, &request, idx, now);
         let refused = |error: agents::models::FeatureError| {
             ApiError::invalid(&format!("body → rows → {idx} → {}", error.feature), &error.message)
         };
-        seen.push(said.map_err(refused)?.seen);
+        let said = said.map_err(refused)?;
+        seen.push((said.seen, said.answer));
+        kept.push(said.kept);
     }
     let job = Job { begun_at: now, n_rows: rows.len(), done: Vec::new(), failure: None, info: info(&version) };
     let taken = app.jobs.with(|jobs| {
@@ -125,6 +129,7 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
     if !taken {
         return Err(ApiError::unavailable("Too many explanations are under way; try again"));
     }
+    app.serving.keep(kept).await?;
     let own = app.clone();
     app.tasks.spawn(async move {
         for chunk in seen.chunks(CHUNK) {
@@ -135,8 +140,7 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
             let work = move || -> Vec<Explained> {
                 chunk
                     .iter()
-                    .map(|seen| {
-                        let answer = version.loaded.artefact.answer(seen);
+                    .map(|(seen, answer)| {
                         let (base, values) = explained(&version, seen).unzip();
                         Explained {
                             prediction: answer.prediction,

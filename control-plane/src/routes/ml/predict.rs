@@ -46,6 +46,8 @@ pub(crate) struct Prediction {
     confidence: Option<f64>,
     /// Of class 1.
     probability: Option<f64>,
+    /// Of each class, by its number; empty where there are none.
+    probabilities: BTreeMap<String, f64>,
     /// Of a detector; 1.0 is the threshold.
     score: Option<f64>,
     /// Where the value, or the share of class 1 among rows like it, lies with 90 %.
@@ -96,7 +98,7 @@ pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 pub(super) struct Said {
     pub(super) seen: Vec<f64>,
     pub(super) answer: Answer,
-    kept: Predicted,
+    pub(super) kept: Predicted,
 }
 
 /// What `version` says of `features`; `row` of those of one `request`.
@@ -116,7 +118,7 @@ pub(super) fn said(
     let mut digest = Sha256::new();
     inputs.iter().for_each(|value| digest.update(value.to_le_bytes()));
     let seen = artefact.seen(&inputs);
-    let answer = artefact.answer(&seen);
+    let answer = artefact.answer(&seen)?;
     let kept = Predicted {
         request: request.to_owned(),
         row: i64::try_from(row).unwrap_or(i64::MAX),
@@ -154,15 +156,23 @@ async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
     let version = resolved(&app, &name, &version).await?;
     let (request, now) = (Uuid::now_v7().to_string(), app.now());
     let said = said(&version, &features, &request, 0, now).map_err(|error| refused(&error))?;
-    let explained = if explain { explained(&version, &said.seen) } else { None };
+    let explained = match &version.loaded.explainer {
+        _ if !explain => None,
+        Some(_) => explained(&version, &said.seen),
+        // Any other model is asked some thousand times.
+        None => {
+            let (version, seen) = (version.clone(), said.seen);
+            tokio::task::spawn_blocking(move || explained(&version, &seen)).await.map_err(ApiError::internal)?
+        }
+    };
     app.serving.keep(vec![said.kept]).await?;
     let answer = said.answer;
-    let confidence = answer.probability.map(|chance| if answer.prediction == 1.0 { chance } else { 1.0 - chance });
     let (base, values) = explained.unzip();
     Reply::json(&Prediction {
         prediction: [answer.prediction],
-        confidence,
+        confidence: answer.confidence(),
         probability: answer.probability,
+        probabilities: answer.classes.iter().map(|(label, chance)| (label.to_string(), *chance)).collect(),
         score: answer.score,
         interval: answer.interval,
         model_info: info(&version),

@@ -2,7 +2,7 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Route, either, entry, mount};
-use super::{EMBEDDED, stage};
+use super::{EMBEDDED, mlflow, stage};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
@@ -10,7 +10,9 @@ use crate::reply::Reply;
 use crate::request::{Call, lax};
 use crate::training;
 use agents::models::CATALOGUE;
+use agents::models::Remote;
 use agents::models::catalogue;
+use agents::models::mlflow::Listed as Registered;
 use domain::ModelId;
 use domain::model::Comparison;
 use persistence::models::{self, Model, State};
@@ -66,25 +68,33 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
 pub(crate) struct Models {
     models: Vec<Listed>,
     count: usize,
+    registry: Registries,
+}
+
+/// How it stands with registries beside the one in the store.
+#[derive(Serialize, JsonSchema)]
+struct Registries {
+    mlflow: mlflow::Standing,
 }
 
 /// A model with the version in use, or the newest.
 #[derive(Serialize, JsonSchema)]
-struct Listed {
-    name: String,
-    description: String,
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) description: String,
     /// "unknown" for one that waits to be trained.
-    latest_version: String,
+    pub(super) latest_version: String,
     /// When its first version was trained, in milliseconds since the epoch.
-    creation_timestamp: Option<i64>,
+    pub(super) creation_timestamp: Option<i64>,
     /// When it was last decided about one of them, likewise.
-    last_updated_timestamp: Option<i64>,
-    tags: BTreeMap<&'static str, &'static str>,
+    pub(super) last_updated_timestamp: Option<i64>,
+    pub(super) tags: BTreeMap<String, String>,
     /// What its card says of the version: its task, and whether it beats the baseline.
-    version_tags: BTreeMap<&'static str, Value>,
-    current_stage: &'static str,
-    run_id: String,
-    registry: &'static str,
+    pub(super) version_tags: BTreeMap<String, Value>,
+    pub(super) current_stage: &'static str,
+    pub(super) run_id: String,
+    /// "embedded", or "mlflow" for one that such a server registers; that one answers.
+    pub(super) registry: &'static str,
 }
 
 /// The versions of a model, newest first.
@@ -180,11 +190,31 @@ fn told(model: Model) -> Told {
     }
 }
 
+/// A version that MLflow registers. Nothing was measured of it here.
+fn of_mlflow(listed: &Registered) -> Told {
+    Told {
+        version: listed.version.clone(),
+        current_stage: stage(listed.state()),
+        status: READY,
+        creation_timestamp: listed.creation_timestamp,
+        id: listed.id(),
+        alias: (listed.state() == State::Champion).then_some("champion"),
+        sha256: listed.tags().remove("sha256"),
+        comparison: None,
+        reason: None,
+        card: None,
+    }
+}
+
+fn sensor_type(kind: &str) -> (String, String) {
+    ("sensor_type".to_owned(), kind.to_owned())
+}
+
 /// `versions`, at least one, as one line of the list.
 fn listed(name: &str, versions: &[Model]) -> Option<Listed> {
     let newest = versions.iter().max_by_key(|model| model.version);
     let shown = versions.iter().find(|model| model.state == State::Champion).or(newest)?;
-    let said = |what: &'static str| shown.card.as_ref().map(|card| (what, card[what].clone()));
+    let said = |what: &str| shown.card.as_ref().map(|card| (what.to_owned(), card[what].clone()));
     let description = shown.card.as_ref().and_then(|card| card["description"].as_str());
     Some(Listed {
         name: name.to_owned(),
@@ -192,7 +222,7 @@ fn listed(name: &str, versions: &[Model]) -> Option<Listed> {
         latest_version: shown.version.to_string(),
         creation_timestamp: versions.iter().map(|model| model.trained_at.as_millisecond()).min(),
         last_updated_timestamp: Some(shown.decided_at.unwrap_or(shown.trained_at).as_millisecond()),
-        tags: catalogue::find(name).map(|recipe| ("sensor_type", recipe.sensor_type)).into_iter().collect(),
+        tags: catalogue::find(name).map(|recipe| sensor_type(recipe.sensor_type)).into_iter().collect(),
         version_tags: [said("task"), said("beats_baseline")].into_iter().flatten().collect(),
         current_stage: stage(shown.state),
         run_id: shown.id.to_string(),
@@ -200,7 +230,7 @@ fn listed(name: &str, versions: &[Model]) -> Option<Listed> {
     })
 }
 
-/// Models by name; then those of the catalogue that wait to be trained.
+/// Models of MLflow, then those of the store by name, then those of the catalogue that wait to be trained.
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let limit = query.or("limit", ROWS_MAX, lax::count_in(1, ROWS_MAX));
@@ -209,21 +239,25 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     for model in models::list(&app.history, None, ROWS_MAX, 0).await? {
         by_name.entry(model.name.clone()).or_default().push(model);
     }
-    let mut models: Vec<Listed> = by_name.iter().filter_map(|(name, versions)| listed(name, versions)).collect();
+    let (standing, remote) = mlflow::asked(&app).await;
+    let mut models: Vec<Listed> = remote.iter().map(mlflow::listed).collect();
+    models.extend(by_name.iter().filter_map(|(name, versions)| listed(name, versions)));
     models.extend(CATALOGUE.iter().filter(|recipe| !by_name.contains_key(recipe.name)).map(|recipe| Listed {
         name: recipe.name.to_owned(),
         description: recipe.description.to_owned(),
         latest_version: UNKNOWN.to_owned(),
         creation_timestamp: None,
         last_updated_timestamp: None,
-        tags: [("sensor_type", recipe.sensor_type)].into(),
+        tags: [sensor_type(recipe.sensor_type)].into(),
         version_tags: BTreeMap::new(),
         current_stage: UNKNOWN,
         run_id: UNKNOWN.to_owned(),
         registry: EMBEDDED,
     }));
+    // A name that stands in both is answered by MLflow.
+    models.retain(|model| model.registry != EMBEDDED || !remote.iter().any(|other| other.name == model.name));
     models.truncate(limit);
-    Reply::json(&Models { count: models.len(), models })
+    Reply::json(&Models { count: models.len(), models, registry: Registries { mlflow: standing } })
 }
 
 async fn recommendations(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -238,6 +272,11 @@ async fn recommendations(app: App, call: Call) -> Result<Reply, ApiError> {
             names.push((model.name, None));
         }
     }
+    let (_, remote) = mlflow::asked(&app).await;
+    for model in &remote {
+        names.retain(|(name, _)| *name != model.name);
+        names.push((model.name.clone(), model.tags().remove("sensor_type")));
+    }
     let mut models = catalogue::recommended(&sensor_type, &names, include_general);
     if models.is_empty() {
         models = catalogue::fallback(&sensor_type).iter().map(|name| (*name).to_owned()).collect();
@@ -247,6 +286,16 @@ async fn recommendations(app: App, call: Call) -> Result<Reply, ApiError> {
 
 async fn versions(app: App, call: Call) -> Result<Reply, ApiError> {
     let name = call.param(0);
+    let remote = match app.serving.remote() {
+        Remote::Server(server) => server.versions(name, app.now()).await.unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    if !remote.is_empty() {
+        return Reply::json(&Versions {
+            model_name: name.to_owned(),
+            versions: remote.iter().map(of_mlflow).collect(),
+        });
+    }
     let found = models::versions(&app.history, name, ROWS_MAX).await?;
     if found.is_empty() {
         return Err(ApiError::NotFound(format!("There is no version of a model {name:?}")));
@@ -256,6 +305,17 @@ async fn versions(app: App, call: Call) -> Result<Reply, ApiError> {
 
 async fn latest(app: App, call: Call) -> Result<Reply, ApiError> {
     let name = call.param(0);
+    if let Remote::Server(server) = app.serving.remote()
+        && let Ok(Some(listed)) = server.resolve(name, None, app.now()).await
+    {
+        return Reply::json(&Latest {
+            model_name: name.to_owned(),
+            current_stage: stage(listed.state()),
+            resolved_version: listed.version,
+            status: READY,
+            card: None,
+        });
+    }
     let found = app.serving.find(name, "auto").await?;
     let model = found.ok_or_else(|| ApiError::NotFound(format!("There is no version of a model {name:?}")))?;
     Reply::json(&Latest {
