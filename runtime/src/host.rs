@@ -268,7 +268,8 @@ impl<A: Agent> Tenure<A> {
         let mut said = Said::default();
         let mut handled = 0;
         for envelope in &events {
-            if until.is_some_and(|until| until < envelope.seq) {
+            // What was read before a pause is left for later: nothing is handled once a pause was acknowledged.
+            if self.slot.paused.load(Ordering::SeqCst) || until.is_some_and(|until| until < envelope.seq) {
                 break;
             }
             let heard = heard::<A>(envelope, self.shared.store.log()).await?;
