@@ -62,7 +62,7 @@ fn every_name_of_the_old_environment_is_understood_or_told_to_be_without_effect(
             "API_HOST" => "127.0.0.1",
             "FROM_EMAIL" => "plant@example.org",
             "SMTP_HOST" | "SMTP_USER" => "mail.example.org",
-            "ALLOW_ANONYMOUS_API_ACCESS" | "HEALTHCHECK_ENFORCE_DEPENDENCIES" => "Yes",
+            "ALLOW_ANONYMOUS_API_ACCESS" | "DISABLE_MLFLOW_MODEL_LOADING" | "HEALTHCHECK_ENFORCE_DEPENDENCIES" => "Yes",
             "LOG_LEVEL" => "WARNING",
             "REDIS_URL" => "redis://nobody:hidden@localhost/",
             "API_KEY" | "API_KEYS" | "ALLOWED_API_KEYS" | "SMTP_PASSWORD" => "hidden",
