@@ -228,11 +228,16 @@ impl Detector {
         verdict
     }
 
-    /// Takes a baseline that was fitted elsewhere for the clean history, instead of what was learnt so far.
+    /// Takes a baseline that was fitted elsewhere for the clean history, instead of what was learnt so far. Shapes are
+    /// measured from the running mean, so what was learnt of them holds at any level.
     pub fn adopt(&mut self, baseline: &Baseline) {
         let last_at = self.recent.last_at;
         let n = self.n;
-        *self = baseline.learnt().clone();
+        let pattern = std::mem::replace(&mut self.pattern, Pattern::new(0));
+        let (novelty, odd) = (std::mem::take(&mut self.novelty), self.odd.clone());
+        // What is to be normal from now on is as odd as usual.
+        let oddity = odd.mean().unwrap_or(self.oddity);
+        *self = Self { pattern, novelty, oddity, odd, ..baseline.learnt().clone() };
         self.n = self.n.max(n);
         self.recent.last_at = last_at.or(self.recent.last_at);
         self.run_length = 0;
