@@ -64,6 +64,7 @@ fn every_name_of_the_old_environment_is_understood_or_told_to_be_without_effect(
             "SMTP_HOST" | "SMTP_USER" => "mail.example.org",
             "ALLOW_ANONYMOUS_API_ACCESS" | "DISABLE_MLFLOW_MODEL_LOADING" | "HEALTHCHECK_ENFORCE_DEPENDENCIES" => "Yes",
             "LOG_LEVEL" => "WARNING",
+            "MLFLOW_TRACKING_URI" => "http://nobody:hidden@localhost/",
             "REDIS_URL" => "redis://nobody:hidden@localhost/",
             "API_KEY" | "API_KEYS" | "ALLOWED_API_KEYS" | "SMTP_PASSWORD" => "hidden",
             name if name.ends_with("THRESHOLD") || name.ends_with("FACTOR") => "0.8",
