@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
 /// What raised an anomaly, as it says itself: the sensor's own detector, …
-const STREAM: &str = "stream/2";
+const STREAM: &str = "stream/3";
 /// … the first sight of something that the sensor never showed, …
 const NOVELTY: &str = "novelty/1";
 /// … the asset's sensors together, …
@@ -113,7 +113,7 @@ pub enum Message {
 
 impl Agent for AnomalyDetection {
     const NAME: &'static str = "anomaly_detection";
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
     type Settings = Settings;
     type Deps = ();
     type State = State;

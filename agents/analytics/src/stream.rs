@@ -540,17 +540,33 @@ mod tests {
 
     #[test]
     fn aspects_that_are_independent_and_a_little_off_are_anomalous_together() {
-        let scores = |level, rate, spread, pattern, season| {
+        let mut bench = Bench::new(9);
+        bench.feed(500, |_, value| value);
+        let verdict = |level, rate, spread, pattern, season| {
             let mut scores = no_scores();
             for (entry, score) in scores.iter_mut().zip([level, rate, spread, 0.0, pattern, season]) {
                 entry.1 = score;
             }
-            together(&scores)
+            bench.detector.verdict(&SETTINGS, scores, None)
         };
-        assert!(1.0 < scores(0.8, 0.7, 0.0, 0.8, 0.0));
+        let off = verdict(0.8, 0.7, 0.0, 0.8, 0.0);
+        assert!(off.anomalous && 1.0 <= off.score && off.aspect == Aspect::Level, "{off:?}");
         // How fast it moves and how much say the same, as do where it is and where it should be at that hour.
-        assert!(scores(0.0, 0.8, 0.8, 0.0, 0.0) < 1.0 && scores(0.8, 0.0, 0.0, 0.0, 0.8) < 1.0);
-        assert!((scores(1.17, 0.0, 0.0, 0.0, 0.0) - 1.0).abs() < 1e-12);
+        assert!(!verdict(0.0, 0.8, 0.8, 0.0, 0.0).anomalous && !verdict(0.8, 0.0, 0.0, 0.0, 0.8).anomalous);
+        // One that is off by itself is as far off as it is.
+        assert_eq!(verdict(1.1, 0.9, 0.0, 0.9, 0.0).score, 1.1);
+    }
+
+    #[test]
+    fn a_baseline_that_is_adopted_leaves_what_is_known_of_shapes() {
+        let mut bench = Bench::new(10);
+        bench.feed(1_000, |_, value| value);
+        let (offered, usual) = (bench.detector.pattern.clone(), bench.detector.odd.mean());
+        let points: Vec<(f64, f64)> =
+            (0..200).map(|idx| (MONDAY + 60.0 * f64::from(idx), f64::from(idx % 7))).collect();
+        bench.detector.adopt(&Baseline::fit(&points).unwrap());
+        assert_eq!(postcard::to_stdvec(&bench.detector.pattern), postcard::to_stdvec(&offered));
+        assert_eq!(bench.detector.odd.mean(), usual);
     }
 
     #[test]

@@ -28,8 +28,9 @@ const MARGIN: f64 = 1.25;
 /// Readings after an alarm without another: for as long, windows that hold its cause are no news.
 const QUIET: u32 = LONG * WINDOW as u32;
 
-/// The remembered past of one sensor.
+/// The remembered past of one sensor. A baseline that was kept by an earlier version knows less of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Novelty {
     /// What levels are relative to, the first value, and the last one.
     origin: Option<f64>,
@@ -152,6 +153,13 @@ mod tests {
     fn what_lasts_is_news_once() {
         let found = alarms(4_000, 1, |idx, value| if 3_000 < idx { value + 60.0 } else { value });
         assert_eq!(found.iter().filter(|at| 3_000 < **at).count(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn what_an_earlier_version_kept_is_read_and_begins_anew() {
+        let kept = r#"{"sum":1.5,"n":1,"origin":70.0,"blocks":[0.5,0.25],"record":2.0,"quiet":3}"#;
+        let novelty: Novelty = serde_json::from_str(kept).unwrap();
+        assert!(novelty.level.iter().chain([&novelty.steps]).all(|view| view.blocks.is_empty()));
     }
 
     #[test]
