@@ -176,6 +176,7 @@ impl From<Refused> for ApiError {
             Refused::KeyReused => {
                 Self::invalid("header → Idempotency-Key", "was used before with another body; take a new key")
             }
+            Refused::Changed => Self::PreconditionFailed,
             Refused::Conflict(_) => {
                 tracing::info!(error = %refused, "request refused by the store");
                 Self::Conflict("What is stored speaks against this request".to_owned())

@@ -122,8 +122,6 @@ pub(crate) struct Parts {
     pub(crate) streams: Streams,
     /// Keys of requests that are being carried out.
     pub(crate) under_way: UnderWay,
-    /// Held by a change with an `If-Match` from its comparison to its commit.
-    pub(crate) conditional_changes: tokio::sync::Mutex<()>,
     /// Models that clients ask by name.
     pub(crate) serving: Serving,
     /// Explanations under way.

@@ -178,7 +178,6 @@ impl Node {
             docs,
             health,
             under_way: UnderWay::default(),
-            conditional_changes: tokio::sync::Mutex::default(),
             serving: Serving::new(serving_store, training::rows, remote),
             jobs: Jobs::default(),
             body_pace: Pace::of(&settings),

@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::{Body, Frame};
+use persistence::seen::Seen;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::error::Error;
@@ -112,10 +113,10 @@ impl Reply {
         Self { status, headers, body: Content::Whole(Bytes::new()), state: None }
     }
 
-    /// The same, of a thing that can be changed and stands at `state`: see [`Tags::any_rests_on`].
+    /// The same, of a thing that can be changed and stands as `seen`: see [`Tags::any_rests_on`].
     #[must_use]
-    pub(crate) fn of_state(self, state: String) -> Self {
-        Self { state: Some(state), ..self }
+    pub(crate) fn of_state(self, seen: impl Into<Seen>) -> Self {
+        Self { state: Some(state_digest(&seen.into())), ..self }
     }
 
     /// The same under its tag; without a body for a client whose `If-None-Match` names that tag.
@@ -205,27 +206,32 @@ fn digest(body: &[u8]) -> String {
     Sha256::digest(body).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The digest of `state`: of a thing, what people change and what they go by.
-pub(crate) fn state_digest(state: &impl Serialize) -> Result<String, ApiError> {
-    Ok(digest(&serde_json::to_vec(state).map_err(ApiError::internal)?))
+/// The digest of how a thing stands.
+pub(crate) fn state_digest(seen: &Seen) -> String {
+    digest(seen.state().as_bytes())
 }
 
 /// The tags that a conditional header names.
 pub(crate) struct Tags<'a>(&'a str);
 
 impl Tags<'_> {
-    /// Whether `tag` is one of them, or any is meant.
-    pub(crate) fn any_is(&self, tag: &str) -> bool {
-        self.each().any(|named| named == "*" || named == tag)
+    /// Whether any is meant.
+    pub(crate) fn any(&self) -> bool {
+        self.each().any(|named| named == "*")
     }
 
-    /// Whether one of them was told of the thing while it stood at `state`, or any state is meant.
+    /// Whether `tag` is one of them, or any is meant.
+    pub(crate) fn any_is(&self, tag: &str) -> bool {
+        self.any() || self.each().any(|named| named == tag)
+    }
+
+    /// Whether one of them was told of the thing while it stood at `state`.
     ///
     /// The tag of a thing that can be changed begins with its state; the rest also changes with what is told beside
     /// it, such as how long it has been so, on which no change rests.
     pub(crate) fn any_rests_on(&self, state: &str) -> bool {
         let told_at = |named: &str| named.trim_matches('"').split('.').next() == Some(state);
-        self.each().any(|named| named == "*" || told_at(named))
+        self.each().any(told_at)
     }
 
     fn each(&self) -> impl Iterator<Item = &str> {
@@ -329,7 +335,9 @@ fn packed_parts(parts: BoxStream<'static, Result<Bytes, BoxError>>) -> BoxStream
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::{Seq, Timestamp};
     use flate2::read::GzDecoder;
+    use persistence::dead_letters::{DeadLetter, State};
     use std::io::Read as _;
 
     fn headers(name: HeaderName, value: &str) -> HeaderMap {
@@ -383,18 +391,25 @@ mod tests {
 
     #[test]
     fn a_change_rests_on_the_state_and_not_on_what_is_told_beside_it() {
-        let told = |state: u8, beside: &str| {
-            let state = state_digest(&state).expect("it has a digest");
-            let reply = Reply::json_text(format!("{{\"beside\":{beside}}}")).of_state(state);
+        let letter = |attempts| DeadLetter {
+            id: 1,
+            agent: "drift".to_owned(),
+            seq: Seq(7),
+            attempts,
+            error: "it hung".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            state: State::Open,
+        };
+        let told = |attempts, beside: &str| {
+            let reply = Reply::json_text(format!("{{\"beside\":{beside}}}")).of_state(letter(attempts));
             reply.tagged(&HeaderMap::new()).headers[header::ETAG].to_str().expect("a tag").to_owned()
         };
         let tag = told(1, "1");
-        let rests = |named: &str, state: u8| {
+        let rests = |named: &str, attempts| {
             let headers = headers(header::IF_MATCH, named);
-            let state = state_digest(&state).expect("it has a digest");
-            named_in(&headers).any_rests_on(&state)
+            named_in(&headers).any_rests_on(&state_digest(&letter(attempts).into()))
         };
-        assert!(rests(&tag, 1) && rests(&told(1, "2"), 1) && rests(&format!("\"x\", W/{tag}"), 1) && rests("*", 2));
+        assert!(rests(&tag, 1) && rests(&told(1, "2"), 1) && rests(&format!("\"x\", W/{tag}"), 1));
         assert!(!rests(&tag, 2) && !rests("", 1) && !rests("\"\"", 1));
         assert_ne!(tag, told(1, "2"), "a body that changed is not taken for the old one");
     }

@@ -16,14 +16,13 @@ use crate::server::{self, Peer};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use persistence::seen::Seen;
 use persistence::unit::Idempotency;
 use runtime::admission::Permit;
 use runtime::intake::Key;
 use runtime::metrics::Limit;
 use serde_json::Value;
-use std::future::Future;
 use std::time::Duration;
-use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use uuid::Uuid;
 use warp::http::{HeaderMap, HeaderValue, header};
@@ -130,18 +129,15 @@ impl Call {
         reply::weight(accepted, "application/json").unwrap_or(0.0) < wanted
     }
 
-    /// What `current` gives: the thing that the request changes. Its `state` must be as the caller's `If-Match` says,
-    /// if there is one; then no other such change is made until the turn is dropped.
-    pub(crate) async fn if_match<'a, T>(
-        &self,
-        app: &'a App,
-        current: impl Future<Output = Result<T, ApiError>>,
-        state: impl Fn(&T) -> Result<String, ApiError>,
-    ) -> Result<(T, Option<MutexGuard<'a, ()>>), ApiError> {
-        let Some(tags) = reply::named(&self.headers, header::IF_MATCH) else { return Ok((current.await?, None)) };
-        let turn = app.conditional_changes.lock().await;
-        let current = current.await?;
-        if tags.any_rests_on(&state(&current)?) { Ok((current, Some(turn))) } else { Err(ApiError::PreconditionFailed) }
+    /// What the commit must rest on: the thing that the request changes, as it was `seen` just now, if the caller's
+    /// `If-Match` names that state.
+    pub(crate) fn if_match(&self, seen: impl Into<Seen>) -> Result<Option<Seen>, ApiError> {
+        let Some(tags) = reply::named(&self.headers, header::IF_MATCH) else { return Ok(None) };
+        if tags.any() {
+            return Ok(None);
+        }
+        let seen = seen.into();
+        if tags.any_rests_on(&reply::state_digest(&seen)) { Ok(Some(seen)) } else { Err(ApiError::PreconditionFailed) }
     }
 
     /// The caller's `Idempotency-Key` for the request as a whole.

@@ -110,11 +110,15 @@ pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn get(history: &History, id: &AssetId) -> Result<Option<Asset>, StoreError> {
-    if let Some(row) = row::Entity::find_by_id(id.as_str()).one(history.db()).await? {
+    find(history.db(), id).await
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: &AssetId) -> Result<Option<Asset>, StoreError> {
+    if let Some(row) = row::Entity::find_by_id(id.as_str()).one(db).await? {
         return Asset::try_from(row).map(Some);
     }
     let select = "SELECT 1 AS one FROM sensors WHERE asset = $1 LIMIT 1";
-    let sensor = sql::row(history.db(), select, [id.as_str().into()]).await?;
+    let sensor = sql::row(db, select, [id.as_str().into()]).await?;
     Ok(sensor.map(|_| Asset::undeclared(id.as_str().to_owned())))
 }
 

@@ -310,7 +310,11 @@ fn set(column: row::Column, set: bool) -> sea_orm::sea_query::SimpleExpr {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn get(history: &History, id: CaseId) -> Result<Option<Case>, StoreError> {
-    row::Entity::find_by_id(id.to_string()).one(history.db()).await?.map(Case::try_from).transpose()
+    find(history.db(), id).await
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: CaseId) -> Result<Option<Case>, StoreError> {
+    row::Entity::find_by_id(id.to_string()).one(db).await?.map(Case::try_from).transpose()
 }
 
 /// The case of one failure mode of one asset that has not ended.

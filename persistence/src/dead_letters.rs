@@ -138,11 +138,14 @@ fn chosen(filter: &Filter) -> sea_orm::Select<row::Entity> {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn get(history: &History, id: i64) -> Result<Option<(DeadLetter, Option<Envelope>)>, StoreError> {
-    let Some(row) = row::Entity::find_by_id(id).one(history.db()).await? else { return Ok(None) };
-    let letter = DeadLetter::try_from(row)?;
+    let Some(letter) = find(history.db(), id).await? else { return Ok(None) };
     let event = sql::row(history.db(), "SELECT * FROM events WHERE seq = $1", [letter.seq.0.into()]).await?;
     let event = event.as_ref().map(log::envelope).transpose()?;
     Ok(Some((letter, event)))
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: i64) -> Result<Option<DeadLetter>, StoreError> {
+    row::Entity::find_by_id(id).one(db).await?.map(DeadLetter::try_from).transpose()
 }
 
 /// Numbers of the dead letters that `filter` chooses, the oldest first.

@@ -39,6 +39,7 @@ pub mod readings;
 pub mod redis;
 mod registry;
 pub mod reports;
+pub mod seen;
 pub mod sensors;
 mod sql;
 pub mod store;

@@ -4,6 +4,7 @@ use crate::database;
 use crate::idempotency;
 use crate::in_hand::{Held, InHand};
 use crate::registry::Registry;
+use crate::seen::Seen;
 use crate::timers;
 use crate::unit::{
     AgentUnit, Append, Appended, Begin, Checkpoint, Idempotency, Incarnation, Ingest, NewEvent, Origin, Refused, Reply,
@@ -171,7 +172,16 @@ impl Store {
     ///
     /// See [`Refused`].
     pub async fn append(&self, events: Vec<NewEvent>, idempotency: Option<Idempotency>) -> Result<Appended, Refused> {
-        self.submit(|reply| Unit::Append(Append { events, idempotency, reply })).await
+        self.submit(|reply| Unit::Append(Append { events, seen: None, idempotency, reply })).await
+    }
+
+    /// Appends `events`, at least one, to the log, provided that what was `seen` still stands so in the same commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Changed`] when it does not; see [`Refused`].
+    pub async fn append_if(&self, seen: Option<Seen>, events: Vec<NewEvent>) -> Result<Appended, Refused> {
+        self.submit(|reply| Unit::Append(Append { events, seen, idempotency: None, reply })).await
     }
 
     /// Starts an incarnation of `agent`; the ones before are fenced from now on. It counts as an attempt at the event

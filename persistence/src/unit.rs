@@ -2,6 +2,7 @@
 //! the writer answers through the unit's own reply port after the commit.
 
 use crate::in_hand::Held;
+use crate::seen::Seen;
 use domain::reading::{Rejected, Sensor};
 use domain::{CorrelationId, Event, EventId, ReadingNo, Seq, Timestamp, TraceParent};
 use std::borrow::Cow;
@@ -25,6 +26,9 @@ pub enum Refused {
     /// The unit contradicts what is stored (a unique index, a foreign key): rebuild from the log, decide again.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// What the unit rests on is no longer so: look again.
+    #[error("it has changed since it was seen")]
+    Changed,
     /// The idempotency key was used for another body: the caller's mistake.
     #[error("the idempotency key was used before with another body")]
     KeyReused,
@@ -131,6 +135,8 @@ pub struct Repeat {
 pub struct Append {
     /// In order; at least one.
     pub events: Vec<NewEvent>,
+    /// What must still be so when they are committed, if they rest on something.
+    pub seen: Option<Seen>,
     /// Set when the caller gave a key.
     pub idempotency: Option<Idempotency>,
     /// Told after the commit.

@@ -178,7 +178,11 @@ pub async fn count_open(history: &History) -> Result<u64, StoreError> {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn get(history: &History, id: WorkOrderId) -> Result<Option<WorkOrder>, StoreError> {
-    row::Entity::find_by_id(id.to_string()).one(history.db()).await?.map(WorkOrder::try_from).transpose()
+    find(history.db(), id).await
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: WorkOrderId) -> Result<Option<WorkOrder>, StoreError> {
+    row::Entity::find_by_id(id.to_string()).one(db).await?.map(WorkOrder::try_from).transpose()
 }
 
 /// The order that carries out one approval.

@@ -83,7 +83,7 @@ impl From<Refused> for End {
         match refused {
             Refused::Fenced { .. } => Self::Fenced,
             Refused::Unavailable(error) => Self::Unavailable(error),
-            Refused::Conflict(_) | Refused::KeyReused => Self::Other(refused.to_string()),
+            Refused::Conflict(_) | Refused::Changed | Refused::KeyReused => Self::Other(refused.to_string()),
         }
     }
 }

@@ -5,7 +5,7 @@ mod acts;
 use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::{self, Reply};
+use crate::reply::Reply;
 use crate::request::{Call, lax};
 pub(crate) use acts::{ACKNOWLEDGE, FEEDBACK, SHELVE, UNSHELVE};
 use domain::{AssetId, CaseId, Envelope, Event};
@@ -66,14 +66,8 @@ async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
     let id: CaseId = call.param(0).parse().map_err(|_| unknown())?;
     let trace = cases::trace(&app.history, id).await?.ok_or_else(unknown)?;
     let lesson = knowledge::get(&app.history, &trace.case.failure_mode, &trace.case.sensor).await?;
-    let state = standing(&trace.case)?;
-    Ok(Reply::json(&document(trace, lesson)?)?.of_state(state))
-}
-
-/// What people change of a case, and what they go by. Evidence alone, which may come with every reading, changes
-/// none of it.
-fn standing(case: &Case) -> Result<String, ApiError> {
-    reply::state_digest(&(case.priority, case.state, case.closed_at, &case.acknowledged, &case.shelved))
+    let case = trace.case.clone();
+    Ok(Reply::json(&document(trace, lesson)?)?.of_state(case))
 }
 
 /// The case called `id`.

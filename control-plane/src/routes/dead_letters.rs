@@ -7,10 +7,11 @@ use super::route::{Kind, Param};
 use super::{either, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::{Reply, state_digest};
+use crate::reply::Reply;
 use crate::request::{Call, fresh_correlation, lax};
 use domain::{Envelope, Event};
 use persistence::dead_letters::{self, DeadLetter, State};
+use persistence::seen::Seen;
 use persistence::unit::Refused;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -81,8 +82,8 @@ async fn inspect(app: App, call: Call) -> Result<Reply, ApiError> {
         next = found.cause;
         causes.push(found);
     }
-    let state = state_digest(&letter)?;
-    Ok(Reply::json(&Inspected { letter, event, causes })?.of_state(state))
+    let seen = letter.clone();
+    Ok(Reply::json(&Inspected { letter, event, causes })?.of_state(seen))
 }
 
 async fn find(app: &App, call: &Call) -> Result<(DeadLetter, Option<Envelope>), ApiError> {
@@ -93,8 +94,9 @@ async fn find(app: &App, call: &Call) -> Result<(DeadLetter, Option<Envelope>), 
 }
 
 async fn settle_one(app: App, call: Call, deed: Deed) -> Result<Reply, ApiError> {
-    let ((letter, event), _turn) = call.if_match(&app, find(&app, &call), |(letter, _)| state_digest(letter)).await?;
-    match settle(&app, &call.caller.name, deed, &letter, event).await? {
+    let (letter, event) = find(&app, &call).await?;
+    let seen = call.if_match(letter.clone())?;
+    match settle(&app, &call.caller.name, deed, (&letter, event), seen).await? {
         Outcome::Done => {
             let state = match deed {
                 Deed::Replay => State::Replayed,
@@ -117,8 +119,8 @@ async fn settle(
     app: &App,
     by: &str,
     deed: Deed,
-    letter: &DeadLetter,
-    event: Option<Envelope>,
+    (letter, event): (&DeadLetter, Option<Envelope>),
+    seen: Option<Seen>,
 ) -> Result<Outcome, ApiError> {
     let (id, agent, seq, by) = (letter.id, letter.agent.clone(), letter.seq, by.to_owned());
     let (correlation, cause) = match &event {
@@ -134,7 +136,7 @@ async fn settle(
     };
     let mut said = app.event(&correlation, said);
     said.cause = cause;
-    match app.store.append(vec![said], None).await {
+    match app.store.append_if(seen, vec![said]).await {
         Ok(_) => Ok(Outcome::Done),
         Err(Refused::Conflict(_)) => Ok(Outcome::Refused(format!("Dead letter {id} was dealt with before"))),
         Err(refused) => Err(refused.into()),
@@ -184,7 +186,7 @@ async fn settle_many(app: App, call: Call, deed: Deed) -> Result<Reply, ApiError
     let (mut settled, mut refused) = (Vec::new(), Vec::new());
     for id in chosen {
         let outcome = match dead_letters::get(&app.history, id).await? {
-            Some((letter, event)) => settle(&app, &call.caller.name, deed, &letter, event).await?,
+            Some((letter, event)) => settle(&app, &call.caller.name, deed, (&letter, event), None).await?,
             None => Outcome::Refused(format!("There is no dead letter {id}")),
         };
         match outcome {

@@ -6,7 +6,7 @@ use super::{Kind, Param, either, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::plant::{self, Report};
-use crate::reply::{Reply, state_digest};
+use crate::reply::Reply;
 use crate::request::{Call, lax};
 pub(crate) use declare::{ASSET, SENSOR, SITE, TECHNICIAN};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded, Technician};
@@ -14,6 +14,8 @@ use domain::decision::By;
 use domain::{AssetId, CorrelationId, Event, TechnicianId, Timestamp};
 use jiff::SignedDuration;
 use persistence::assets::{self, Asset};
+use persistence::page::Page;
+use persistence::seen::Seen;
 use persistence::sensors::{self, Summary};
 use persistence::{anomalies, readings, technicians};
 use schemars::JsonSchema;
@@ -156,8 +158,8 @@ async fn told(app: &App, id: &str) -> Result<Reply, ApiError> {
 
 async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
     let asset = found(&app, call.param(0)).await?;
-    let state = state_digest(&asset)?;
-    Ok(Reply::json(&documents(&app, vec![asset]).await?.pop())?.of_state(state))
+    let told = Reply::json(&documents(&app, vec![asset.clone()]).await?.pop())?;
+    Ok(told.of_state(asset))
 }
 
 async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -168,10 +170,11 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("until", "Input should lie in the future");
     }
     body.finish()?;
-    let (Asset { id: asset, .. }, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let asset = found(&app, call.param(0)).await?;
+    let seen = call.if_match(asset.clone())?;
     let by = call.caller.name.clone();
-    let began = MaintenanceBegan { asset, by, reason, until, work_order: None };
-    say(&app, &call.correlation(), Event::AssetMaintenanceBegan(began)).await?;
+    let began = MaintenanceBegan { asset: asset.id, by, reason, until, work_order: None };
+    say(&app, &call.correlation(), seen, Event::AssetMaintenanceBegan(began)).await?;
     told(&app, call.param(0)).await
 }
 
@@ -179,8 +182,9 @@ async fn end(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX)).unwrap_or_default();
     body.finish()?;
-    let (Asset { id: asset, maintenance, .. }, _turn) =
-        call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let asset = found(&app, call.param(0)).await?;
+    let seen = call.if_match(asset.clone())?;
+    let Asset { id: asset, maintenance, .. } = asset;
     match maintenance {
         None => Err(ApiError::Conflict(format!("Asset {asset}: it is in service"))),
         Some(assets::Maintenance { work_order: Some(order), .. }) => {
@@ -189,14 +193,14 @@ async fn end(app: App, call: Call) -> Result<Reply, ApiError> {
         Some(_) => {
             let by = By::Person(call.caller.name.clone());
             let ended = MaintenanceEnded { asset, by, reason };
-            say(&app, &call.correlation(), Event::AssetMaintenanceEnded(ended)).await?;
+            say(&app, &call.correlation(), seen, Event::AssetMaintenanceEnded(ended)).await?;
             told(&app, call.param(0)).await
         }
     }
 }
 
-async fn say(app: &App, correlation: &CorrelationId, event: Event) -> Result<(), ApiError> {
-    app.append(vec![app.event(correlation, event)], None).await?;
+async fn say(app: &App, correlation: &CorrelationId, seen: Option<Seen>, event: Event) -> Result<(), ApiError> {
+    app.store.append_if(seen, vec![app.event(correlation, event)]).await?;
     Ok(())
 }
 
@@ -213,7 +217,7 @@ async fn remove_technician(app: App, call: Call) -> Result<Reply, ApiError> {
     let unknown = || ApiError::NotFound(format!("There is no technician {}", call.param(0)));
     let technician = technicians::get(&app.history, &id).await?.ok_or_else(unknown)?;
     let removed = Event::TechnicianRemoved { technician: id, by: call.caller.name.clone() };
-    say(&app, &call.correlation(), removed).await?;
+    say(&app, &call.correlation(), None, removed).await?;
     Reply::json(&technician)
 }
 

@@ -6,7 +6,7 @@ mod steps;
 use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::{self, Reply};
+use crate::reply::Reply;
 use crate::request::{Call, lax};
 use close_out::Form;
 use domain::work_order::{State, Step};
@@ -80,8 +80,8 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
 
 async fn one(app: App, call: Call) -> Result<Reply, ApiError> {
     let order = found(&app, call.param(0)).await?;
-    let state = reply::state_digest(&order)?;
-    Ok(Reply::json(&document(&app, order).await?)?.of_state(state))
+    let seen = order.clone();
+    Ok(Reply::json(&document(&app, order).await?)?.of_state(seen))
 }
 
 /// The order called `id`.

@@ -102,6 +102,11 @@ impl Applier<'_> {
         if unit.events.is_empty() {
             return Err(Refused::Conflict("no event".to_owned()).into());
         }
+        if let Some(seen) = &unit.seen
+            && !seen.holds(self.tx).await.map_err(Trouble::Store)?
+        {
+            return Err(Refused::Changed.into());
+        }
         for event in &unit.events {
             self.record(event, stage).await?;
         }

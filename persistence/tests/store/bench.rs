@@ -1,9 +1,10 @@
 //! A store in a folder of its own, and things to put into it.
 
+use domain::case::{FailureMode, Opened, Priority};
 use domain::drift::Detected;
 use domain::event::Control;
 use domain::reading::{Accepted, Reading, Sensor, SensorType};
-use domain::{AssetId, CorrelationId, Envelope, Event, EventId, SensorId, Seq, Timestamp};
+use domain::{AssetId, CaseId, CorrelationId, Envelope, Event, EventId, SensorId, Seq, Timestamp};
 use persistence::unit::{AgentUnit, Idempotency, Ingest, Ingested, NewEvent, NewReading, Refused, Reply};
 use persistence::{Settings, Store, StoreError};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -202,6 +203,24 @@ pub(crate) fn said(event: Event) -> NewEvent {
         at: now(),
         event,
     }
+}
+
+/// A case of a sensor that is stuck.
+pub(crate) fn opened(case: CaseId) -> NewEvent {
+    said(Event::CaseOpened(Opened {
+        case,
+        asset: "press".into(),
+        failure_mode: FailureMode::sensor_fault(),
+        sensor: "T1".into(),
+        priority: Priority::High,
+        first_evidence_at: at("2026-11-21T07:00:00Z"),
+        last_evidence_at: at("2026-11-21T07:30:00Z"),
+        reason: "stuck".to_owned(),
+        evidence: Vec::new(),
+        recurrence_of: None,
+        detector: None,
+        sensor_type: None,
+    }))
 }
 
 /// An event that holds numbers.

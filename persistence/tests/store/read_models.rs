@@ -1,7 +1,7 @@
 //! What was committed can be asked for, and what contradicts it is refused.
 
-use crate::bench::{Bench, at, note, reading, said, sensor};
-use domain::case::{FailureMode, Opened, Priority};
+use crate::bench::{Bench, at, note, opened, reading, said, sensor};
+use domain::case::Priority;
 use domain::decision::Proposal;
 use domain::event::Control;
 use domain::work_order::Scheduled;
@@ -11,23 +11,6 @@ use persistence::unit::{Appended, NewEvent, NewReading, Refused};
 use persistence::{cases, readings, sensors, work_orders};
 use serde_json::json;
 use uuid::Uuid;
-
-fn opened(case: CaseId) -> NewEvent {
-    said(Event::CaseOpened(Opened {
-        case,
-        asset: "press".into(),
-        failure_mode: FailureMode::sensor_fault(),
-        sensor: "T1".into(),
-        priority: Priority::High,
-        first_evidence_at: at("2026-11-21T07:00:00Z"),
-        last_evidence_at: at("2026-11-21T07:30:00Z"),
-        reason: "stuck".to_owned(),
-        evidence: Vec::new(),
-        recurrence_of: None,
-        detector: None,
-        sensor_type: None,
-    }))
-}
 
 fn booked(start: &str, end: &str) -> NewEvent {
     said(Event::MaintenanceScheduled(Scheduled {

@@ -1,10 +1,14 @@
 //! A unit that cannot be committed harms only itself.
 
-use crate::bench::{Bench, drift, id, note, reading, said};
+use crate::bench::{Bench, at, drift, handled, id, note, opened, reading, said};
+use domain::case::{Acknowledged, Priority, Shelved, Updated};
 use domain::event::Control;
 use domain::reading::Rejected;
-use domain::{Event, Seq};
-use persistence::unit::{Appended, Ingested, NewEvent, Refused};
+use domain::{CaseId, Event, Seq};
+use persistence::cases;
+use persistence::seen::Seen;
+use persistence::unit::{Appended, Ingested, NewEvent, Origin, Refused};
+use uuid::Uuid;
 
 #[tokio::test]
 async fn a_unit_that_contradicts_what_is_stored_is_refused_alone() {
@@ -44,6 +48,51 @@ async fn a_reading_without_a_value_refuses_its_own_request_only() {
     let bench = bench.reopened().await;
     let names: Vec<_> = bench.readings().await.iter().map(|reading| reading.sensor.id.to_string()).collect();
     assert_eq!(names, ["T3", "T2"]);
+}
+
+#[tokio::test]
+async fn a_change_that_rests_on_what_another_unit_of_its_group_changes_is_refused() {
+    // Given a case as it was seen, and an agent that is at work on it,
+    let mut bench = Bench::running().await;
+    let case = CaseId(Uuid::new_v4());
+    bench.store.append(vec![opened(case)], None).await.expect("nobody has opened it");
+    bench.store.begin("drift", Origin::Beginning, true, None).await.expect("it begins");
+    let seen = cases::get(&bench.store.history(), case).await.expect("it is read").expect("it is there");
+    let seen = Some(Seen::from(seen));
+    bench.kill().await;
+    // when an acknowledgement that rests on it waits behind evidence, and one behind the agent's word as well,
+    let acknowledged = || {
+        let (by, reason) = ("ana".to_owned(), None);
+        said(Event::CaseAcknowledged(Acknowledged { case, by, reason }))
+    };
+    let updated = said(Event::CaseUpdated(Updated { case, priority: Priority::Critical, reason: "worse".to_owned() }));
+    let agent = bench.store.commit(handled(1, Seq(0), Seq(1), vec![updated]));
+    let late = bench.store.append_if(seen.clone(), vec![acknowledged()]);
+    let unconditional = bench.store.append_if(None, vec![acknowledged()]);
+    let store = bench.store.clone();
+    let outcomes = tokio::select! {
+        outcomes = async { tokio::join!(agent, late, unconditional) } => outcomes,
+        ended = store.run_writer() => panic!("{ended:?}"),
+    };
+    // then what rests on the case as it was is refused, and nothing else is.
+    assert!(matches!(outcomes, (Ok(()), Err(Refused::Changed), Ok(_))), "{outcomes:?}");
+    assert_eq!(bench.events().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_change_that_rests_on_what_is_still_so_is_made_once() {
+    let bench = Bench::running().await;
+    let case = CaseId(Uuid::new_v4());
+    bench.store.append(vec![opened(case)], None).await.expect("nobody has opened it");
+    let seen = cases::get(&bench.store.history(), case).await.expect("it is read").expect("it is there");
+    let shelved = |until: &str| {
+        let (by, reason, until) = ("ana".to_owned(), "spare part".to_owned(), at(until));
+        vec![said(Event::CaseShelved(Shelved { case, by, reason, until }))]
+    };
+    let both = [shelved("2026-11-22T07:00:00Z"), shelved("2026-11-23T07:00:00Z")];
+    let both = both.map(|events| bench.store.append_if(Some(seen.clone().into()), events));
+    let outcomes = futures_util::future::join_all(both).await;
+    assert!(matches!(outcomes[..], [Ok(_), Err(Refused::Changed)]), "{outcomes:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tests::node::TestNode;
+use tokio::task::JoinSet;
 
 /// Routes with stories of their own for their replies.
 const ELSEWHERE: [&str; 3] = ["/api/v1/stream", "/docs/{file}", "/metrics"];
@@ -451,6 +452,18 @@ async fn a_change_that_rests_on_what_is_no_longer_so_is_not_made() {
         client.send(client.request(Method::POST, path).header("if-match", tag).json(body)).await
     };
     let mut document = Document::of(client).await;
+    // Of many who all saw it so, one puts it out of service.
+    let path = format!("/api/v1/assets/{asset}");
+    let tag = client.get(&path).await.headers["etag"].clone();
+    let mut all = JoinSet::new();
+    for _ in 0..16 {
+        let act = client.request(Method::POST, &format!("{path}/maintenance")).header("if-match", &tag);
+        let (client, act) = (client.clone(), act.json(&json!({ "reason": "greasing" })));
+        all.spawn(async move { client.send(act).await.status.as_u16() });
+    }
+    let statuses = all.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 15, "{statuses:?}");
     for (pattern, id, action, body) in [
         ("/api/v1/cases/{id}", &case, "feedback", json!({ "confirmed": true })),
         ("/api/v1/cases/{id}", &case, "acknowledge", json!({ "reason": "seen" })),

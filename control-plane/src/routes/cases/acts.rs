@@ -1,6 +1,6 @@
 //! What people do with a case: see it, put it aside, take it back, say whether it was real.
 
-use super::{one_called, standing};
+use super::one_called;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -11,6 +11,7 @@ use domain::case::{Acknowledged, Act, Feedback, Shelved, Unshelved};
 use domain::decision::By;
 use jiff::SignedDuration;
 use persistence::cases::Case;
+use persistence::seen::Seen;
 use persistence::unit::Refused;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -39,11 +40,11 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-/// Appends `event` about `case`, and tells how it stands then.
-async fn say(app: &App, case: &Case, act: Option<Act>, event: Event) -> Result<Reply, ApiError> {
+/// Appends `event` about `case`, which must stand as `seen`, and tells how it stands then.
+async fn say(app: &App, case: &Case, seen: Option<Seen>, act: Option<Act>, event: Event) -> Result<Reply, ApiError> {
     let mut event = app.event(&case.correlation, event);
     event.cause = Some(case.event);
-    let appended = app.store.append(vec![event], None).await;
+    let appended = app.store.append_if(seen, vec![event]).await;
     let id = case.id.to_string();
     let now = one_called(app, &id).await?;
     match appended {
@@ -61,9 +62,10 @@ async fn acknowledge(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
+    let case = one_called(&app, call.param(0)).await?;
+    let seen = call.if_match(case.clone())?;
     let event = Event::CaseAcknowledged(Acknowledged { case: case.id, by: call.caller.name, reason });
-    say(&app, &case, Some(Act::Acknowledge), event).await
+    say(&app, &case, seen, Some(Act::Acknowledge), event).await
 }
 
 async fn shelve(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -75,18 +77,20 @@ async fn shelve(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("until", format!("Input should lie in the future, at most {hours_max} hours ahead"));
     }
     body.finish()?;
-    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
+    let case = one_called(&app, call.param(0)).await?;
+    let seen = call.if_match(case.clone())?;
     let event = Event::CaseShelved(Shelved { case: case.id, by: call.caller.name, reason, until });
-    say(&app, &case, Some(Act::Shelve), event).await
+    say(&app, &case, seen, Some(Act::Shelve), event).await
 }
 
 async fn unshelve(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = body.optional("reason", lax::string_max(TEXT_BYTES_MAX)).unwrap_or_default();
     body.finish()?;
-    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
+    let case = one_called(&app, call.param(0)).await?;
+    let seen = call.if_match(case.clone())?;
     let by = By::Person(call.caller.name);
-    say(&app, &case, Some(Act::Unshelve), Event::CaseUnshelved(Unshelved { case: case.id, by, reason })).await
+    say(&app, &case, seen, Some(Act::Unshelve), Event::CaseUnshelved(Unshelved { case: case.id, by, reason })).await
 }
 
 async fn feedback(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -94,7 +98,8 @@ async fn feedback(app: App, call: Call) -> Result<Reply, ApiError> {
     let confirmed = body.required("confirmed", lax::boolean);
     let comment = body.optional("comment", lax::string_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let (case, _turn) = call.if_match(&app, one_called(&app, call.param(0)), standing).await?;
+    let case = one_called(&app, call.param(0)).await?;
+    let seen = call.if_match(case.clone())?;
     let event = Event::FeedbackReceived(Feedback { case: case.id, confirmed, by: call.caller.name, comment });
-    say(&app, &case, None, event).await
+    say(&app, &case, seen, None, event).await
 }

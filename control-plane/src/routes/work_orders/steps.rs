@@ -5,7 +5,7 @@ use super::close_out::{ACTIONS, CAUSES, MODES};
 use super::{document, found};
 use crate::api_error::ApiError;
 use crate::app::App;
-use crate::reply::{Reply, state_digest};
+use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
 use crate::routes::{Kind, Param, Route, either, entry, mount};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
@@ -14,6 +14,7 @@ use domain::decision::By;
 use domain::work_order::{Cancelled, Completed, Held, Started, State, Step, Verified};
 use domain::{AssetId, Event, Timestamp, WorkOrderId};
 use persistence::page::Start;
+use persistence::seen::Seen;
 use persistence::unit::Refused;
 use persistence::work_orders::{self, Filter, WorkOrder};
 use persistence::{assets, sensors};
@@ -58,15 +59,21 @@ pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     ])
 }
 
-/// Appends `events` about `order`, and tells how it stands then.
-async fn take(app: &App, order: &WorkOrder, step: Step, events: Vec<Event>) -> Result<Reply, ApiError> {
+/// Appends `events` about `order`, which must stand as `seen`, and tells how it stands then.
+async fn take(
+    app: &App,
+    order: &WorkOrder,
+    seen: Option<Seen>,
+    step: Step,
+    events: Vec<Event>,
+) -> Result<Reply, ApiError> {
     let said = |event| {
         let mut event = app.event(&order.correlation, event);
         event.cause = Some(order.event);
         event
     };
     let id = order.order.work_order;
-    match app.store.append(events.into_iter().map(said).collect(), None).await {
+    match app.store.append_if(seen, events.into_iter().map(said).collect()).await {
         Ok(_) => {
             let order = found(app, &id.to_string()).await?;
             Reply::json(&document(app, order).await?)
@@ -95,7 +102,8 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     let reason = text(&mut body);
     let out_of_service = body.or("maintenance", true, lax::boolean);
     body.finish()?;
-    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let order = found(&app, call.param(0)).await?;
+    let seen = call.if_match(order.clone())?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let (asset, by) = (order.order.proposal.asset.clone(), call.caller.name.clone());
     let known = assets::get(&app.history, &asset).await?;
@@ -104,7 +112,7 @@ async fn start(app: App, call: Call) -> Result<Reply, ApiError> {
     if out_of_service && known.is_none_or(|known| known.maintenance.is_none()) {
         events.push(out(asset, by, work_order));
     }
-    take(&app, &order, Step::Start, events).await
+    take(&app, &order, seen, Step::Start, events).await
 }
 
 fn out(asset: AssetId, by: String, work_order: WorkOrderId) -> Event {
@@ -116,29 +124,32 @@ async fn hold(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object()?;
     let reason = body.required("reason", lax::name_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let order = found(&app, call.param(0)).await?;
+    let seen = call.if_match(order.clone())?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let held = Held { work_order, case, asset: order.order.proposal.asset.clone(), by: call.caller.name, reason };
-    take(&app, &order, Step::Hold, vec![Event::WorkOrderHeld(held)]).await
+    take(&app, &order, seen, Step::Hold, vec![Event::WorkOrderHeld(held)]).await
 }
 
 async fn cancel(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object()?;
     let reason = body.required("reason", lax::name_max(TEXT_BYTES_MAX));
     body.finish()?;
-    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let order = found(&app, call.param(0)).await?;
+    let seen = call.if_match(order.clone())?;
     let (work_order, case) = (order.order.work_order, order.order.proposal.case);
     let (asset, by) = (order.order.proposal.asset.clone(), call.caller.name);
     let mut events = vec![Event::WorkOrderCancelled(Cancelled { work_order, case, asset, by: by.clone(), reason })];
     events.extend(back_in_service(&app, &order, &by, "the work was called off").await?);
-    take(&app, &order, Step::Cancel, events).await
+    take(&app, &order, seen, Step::Cancel, events).await
 }
 
 async fn verify(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut body = call.object_or_nothing()?;
     let reason = text(&mut body);
     body.finish()?;
-    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let order = found(&app, call.param(0)).await?;
+    let seen = call.if_match(order.clone())?;
     let id = order.order.work_order;
     order.state.after(Step::Verify).map_err(|refusal| not_now(id, refusal))?;
     let completion = order.completion.as_ref().ok_or_else(|| not_now(id, "what was done is not recorded"))?;
@@ -146,7 +157,7 @@ async fn verify(app: App, call: Call) -> Result<Reply, ApiError> {
         return Err(not_now(id, "no fault was found, so that there is no repair to verify"));
     }
     let event = verified(&app, &order, completion.completed_at, call.caller.name, reason).await?;
-    take(&app, &order, Step::Verify, vec![event]).await
+    take(&app, &order, seen, Step::Verify, vec![event]).await
 }
 
 async fn verified(
@@ -194,7 +205,8 @@ async fn complete(app: App, call: Call) -> Result<Reply, ApiError> {
         body.refuse("completed_at", "Input should not lie in the future");
     }
     body.finish()?;
-    let (order, _turn) = call.if_match(&app, found(&app, call.param(0)), state_digest).await?;
+    let order = found(&app, call.param(0)).await?;
+    let seen = call.if_match(order.clone())?;
     let completed_at = completed_at.unwrap_or(now);
     let close_out = CloseOut {
         mode: mode.unwrap_or(Mode::NoFaultFound),
@@ -219,7 +231,7 @@ async fn complete(app: App, call: Call) -> Result<Reply, ApiError> {
     if is_verified {
         events.push(verified(&app, &order, completed_at, by, None).await?);
     }
-    take(&app, &order, Step::Complete, events).await
+    take(&app, &order, seen, Step::Complete, events).await
 }
 
 /// What is to be said of the asset when `order` ends: it is back, unless somebody else is at work on it.
