@@ -12,6 +12,7 @@ pub use entry::{entry, member};
 use crate::trace_context;
 use domain::asset::{Imported, Site};
 use domain::{AssetId, CorrelationId, Event, EventId, Timestamp};
+use persistence::page::Start;
 use persistence::unit::NewEvent;
 use persistence::{History, StoreError, assets, sensors, technicians};
 use schemars::JsonSchema;
@@ -61,13 +62,13 @@ impl Counts {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn known(history: &History) -> Result<Known, StoreError> {
-    let assets = assets::list(history, OF_PLANT_MAX, 0).await?;
+    let assets = assets::list(history, &Start::default(), OF_PLANT_MAX).await?.rows;
     let ids: Vec<AssetId> = assets.iter().map(|asset| asset.id.clone()).collect();
     let mut sensors_known = Vec::new();
     for some in ids.chunks(500) {
         sensors_known.extend(sensors::of_assets(history, some).await?);
     }
-    let technicians = technicians::list(history, OF_PLANT_MAX).await?;
+    let technicians = technicians::list(history, &Start::default(), OF_PLANT_MAX).await?.rows;
     Ok(Known {
         assets: assets
             .into_iter()

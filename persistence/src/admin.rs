@@ -84,6 +84,7 @@ async fn forget(tx: &impl ConnectionTrait, agent: &str) -> Result<(), DbErr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::Start;
     use crate::story::{Story, second};
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -122,7 +123,7 @@ mod tests {
             change(&story, Change::RevokeKey { id, at: second(at) }).await?;
         }
         change(&story, Change::CreateKey(key(3, "shift"))).await?;
-        let listed = keys::list(&story.history, 10, 0).await?;
+        let listed = keys::list(&story.history, &Start::default(), 10).await?.rows;
         let listed: Vec<_> = listed.iter().map(|key| (key.prefix.as_str(), key.revoked_at)).collect();
         assert_eq!(listed, [("sm_3", None), ("sm_2", None), ("sm_1", Some(second(50)))]);
         assert!(change(&story, Change::RevokeKey { id: Uuid::from_u128(9), at: second(1) }).await.is_err());

@@ -1,6 +1,7 @@
 //! Assets: those that the plant declares, and those that are there because a sensor says so.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{Cursor, Page, Start};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, sql, texts};
 use domain::asset::{self, MaintenanceBegan, MaintenanceEnded};
@@ -94,14 +95,23 @@ impl TryFrom<row::Model> for Asset {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<Asset>, StoreError> {
-    let select = "SELECT id FROM assets UNION SELECT asset AS id FROM sensors ORDER BY id LIMIT $1 OFFSET $2";
-    let page = [(limit as i64).into(), (offset as i64).into()];
-    let ids = sql::rows(history.db(), select, page).await?;
+pub async fn list(history: &History, start: &Start, limit: usize) -> Result<Page<Asset>, StoreError> {
+    let select = "SELECT id FROM assets WHERE $1 < id UNION SELECT asset AS id FROM sensors WHERE $1 < asset \
+                  ORDER BY id LIMIT $2 OFFSET $3";
+    let (after, offset) = match start {
+        Start::Offset(offset) => ("", *offset),
+        Start::After(last) => (last.id.as_str(), 0),
+    };
+    let values = [after.into(), (limit.saturating_add(1) as i64).into(), (offset as i64).into()];
+    let ids = sql::rows(history.db(), select, values).await?;
     let ids: Vec<String> = ids.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
     let known = row::Entity::find().filter(row::Column::Id.is_in(&ids)).all(history.db()).await?;
-    let mut known: HashMap<String, row::Model> = known.into_iter().map(|row| (row.id.clone(), row)).collect();
-    ids.into_iter().map(|id| known.remove(&id).map_or_else(|| Ok(Asset::undeclared(id)), Asset::try_from)).collect()
+    let known: HashMap<String, row::Model> = known.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let asset = |id: String| match known.get(&id) {
+        Some(row) => Asset::try_from(row.clone()),
+        None => Ok(Asset::undeclared(id)),
+    };
+    Page::of(ids, limit, |id| Cursor { at: 0, id: id.clone() }, asset)
 }
 
 /// One asset.
@@ -196,8 +206,11 @@ mod tests {
     async fn a_sensor_makes_an_asset_until_somebody_declares_it() -> Outcome {
         let mut story = Story::begin().await?;
         story.sensor(1, "press", "press", SensorType::Temperature, 10).await?;
-        let listed = list(&story.history, 10, 0).await?;
-        assert_eq!(listed, [Asset::undeclared("press".to_owned())]);
+        story.sensor(2, "pump", "pump", SensorType::Pump, 10).await?;
+        let listed = list(&story.history, &Start::default(), 1).await?;
+        assert_eq!(listed.rows, [Asset::undeclared("press".to_owned())]);
+        let rest = list(&story.history, &Start::After(listed.next.expect("there is one more")), 1).await?;
+        assert_eq!((rest.rows, rest.next), (vec![Asset::undeclared("pump".to_owned())], None));
         let asset = asset::Asset {
             id: "press".into(),
             name: "Press 1".to_owned(),
@@ -207,7 +220,7 @@ mod tests {
         story.tell(5, None, Event::AssetDeclared { asset, by: "console".to_owned() }).await?;
         let known = get(&story.history, &"press".into()).await?.expect("it was declared");
         assert_eq!((known.name.as_str(), known.declared_at), ("Press 1", Some(second(5))));
-        assert_eq!(list(&story.history, 10, 0).await?, [known]);
+        assert_eq!(list(&story.history, &Start::default(), 10).await?.rows[0], known);
         assert_eq!(get(&story.history, &"nowhere".into()).await?, None);
         Ok(())
     }

@@ -3,13 +3,11 @@
 //! Holds what a key may do and for how long; making, hashing and comparing keys is the edge's task.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::{History, StoreError, sql, texts};
 use domain::Timestamp;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
 use uuid::Uuid;
 
 mod row {
@@ -88,15 +86,11 @@ impl TryFrom<row::Model> for ApiKey {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<ApiKey>, StoreError> {
-    let rows = row::Entity::find()
-        .order_by_desc(row::Column::CreatedAt)
-        .order_by_desc(row::Column::Id)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(ApiKey::try_from).collect()
+pub async fn list(history: &History, start: &Start, limit: usize) -> Result<Page<ApiKey>, StoreError> {
+    let keys = (row::Column::CreatedAt, row::Column::Id);
+    let rows = page::page(row::Entity::find(), keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.created_at, id: row.id.clone() };
+    Page::of(rows, limit, cursor, ApiKey::try_from)
 }
 
 /// The key that shows `prefix`, also if it was revoked or has expired.

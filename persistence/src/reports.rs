@@ -3,6 +3,7 @@
 //! Times are bounds that are included; every count is of what is stored, none is kept beside it.
 
 use crate::instants::{micros, timestamp};
+use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, cases, readings, sql, texts};
 use domain::anomaly::{Aspect, Verdict};
@@ -12,7 +13,7 @@ use domain::report::{Generated, Requested};
 use domain::{CorrelationId, ReportId, TechnicianId, Timestamp};
 use schemars::JsonSchema;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryOrder, QueryResult, QuerySelect};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryResult};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -121,15 +122,11 @@ impl TryFrom<row::Model> for Report {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, limit: usize, offset: usize) -> Result<Vec<Report>, StoreError> {
-    let rows = row::Entity::find()
-        .order_by_desc(row::Column::RequestedAt)
-        .order_by_desc(row::Column::Id)
-        .limit(limit as u64)
-        .offset(offset as u64)
-        .all(history.db())
-        .await?;
-    rows.into_iter().map(Report::try_from).collect()
+pub async fn list(history: &History, start: &Start, limit: usize) -> Result<Page<Report>, StoreError> {
+    let keys = (row::Column::RequestedAt, row::Column::Id);
+    let rows = page::page(row::Entity::find(), keys, Way::Down, page::text, start, limit).all(history.db()).await?;
+    let cursor = |row: &row::Model| Cursor { at: row.requested_at, id: row.id.clone() };
+    Page::of(rows, limit, cursor, Report::try_from)
 }
 
 /// One report.
@@ -595,8 +592,9 @@ mod tests {
         assert_eq!((report.state, report.content, report.generated_at), (State::Requested, None, None));
         story.tell(4, None, made("r-1", Some("no data"))).await?;
         story.tell(5, None, made("r-2", None)).await?;
-        let states: Vec<State> = list(&story.history, 10, 0).await?.iter().map(|report| report.state).collect();
-        assert_eq!(states, [State::Ready, State::Failed]);
+        let first = list(&story.history, &Start::default(), 1).await?;
+        let rest = list(&story.history, &Start::After(first.next.expect("there is one more")), 10).await?;
+        assert_eq!((first.rows[0].state, rest.rows[0].state, rest.rows.len()), (State::Ready, State::Failed, 1));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Who can repair what, and when.
 
+use crate::page::{Cursor, Page, Start};
 use crate::{History, StoreError, texts};
 use domain::TechnicianId;
 use domain::asset::Technician;
@@ -49,9 +50,14 @@ impl TryFrom<row::Model> for Technician {
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(history: &History, limit: usize) -> Result<Vec<Technician>, StoreError> {
-    let rows = row::Entity::find().order_by_asc(row::Column::Id).limit(limit as u64).all(history.db()).await?;
-    rows.into_iter().map(Technician::try_from).collect()
+pub async fn list(history: &History, start: &Start, limit: usize) -> Result<Page<Technician>, StoreError> {
+    let rows = row::Entity::find().order_by_asc(row::Column::Id).limit(limit.saturating_add(1) as u64);
+    let rows = match start {
+        Start::Offset(offset) => rows.offset(*offset as u64),
+        Start::After(last) => rows.filter(row::Column::Id.gt(last.id.as_str())),
+    };
+    let cursor = |row: &row::Model| Cursor { at: 0, id: row.id.clone() };
+    Page::of(rows.all(history.db()).await?, limit, cursor, Technician::try_from)
 }
 
 /// One technician.
@@ -129,11 +135,14 @@ mod tests {
         for id in ["e-1", "e-2"] {
             story.tell(0, None, declared(technician(id, 1.0, true))).await?;
         }
-        assert_eq!(list(&story.history, 10).await?.len(), 2);
+        let first = list(&story.history, &Start::default(), 1).await?;
+        let rest = list(&story.history, &Start::After(first.next.ok_or("there is one more")?), 1).await?;
+        assert_eq!((&first.rows[0].id, &rest.rows[0].id), (&"e-1".into(), &"e-2".into()));
+        assert_eq!(rest.next, None);
         for years in [2.0, 3.0] {
             story.tell(1, None, declared(technician("t-1", years, false))).await?;
         }
-        assert_eq!(list(&story.history, 10).await?, [technician("t-1", 3.0, false)]);
+        assert_eq!(list(&story.history, &Start::default(), 10).await?.rows, [technician("t-1", 3.0, false)]);
         assert_eq!(get(&story.history, &"e-1".into()).await?, None);
         let removed = || Event::TechnicianRemoved { technician: "t-1".into(), by: "console".to_owned() };
         story.tell(2, None, removed()).await?;

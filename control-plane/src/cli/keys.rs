@@ -10,6 +10,7 @@ use control_plane::access::{NewKey, SCOPES, change, new_key};
 use domain::{CorrelationId, Event, EventId, Timestamp};
 use persistence::admin::Change;
 use persistence::keys::{self, ApiKey};
+use persistence::page::Start;
 use persistence::unit::NewEvent;
 use persistence::{Settings, Store, StoreError};
 use runtime::Clock;
@@ -154,7 +155,7 @@ async fn in_store(command: Command, store: &Store, now: Timestamp) -> anyhow::Re
             output::line(secret)?;
         }
         Command::List => {
-            for key in keys::list(&store.history(), LIST_MAX, 0).await? {
+            for key in keys::list(&store.history(), &Start::default(), LIST_MAX).await?.rows {
                 output::line(described(&key, now))?;
             }
         }
@@ -193,7 +194,7 @@ async fn commit(store: &Store, (change, event): (Change, Event), now: Timestamp)
 }
 
 async fn find(store: &Store, wanted: &str) -> anyhow::Result<ApiKey> {
-    let keys = keys::list(&store.history(), LIST_MAX, 0).await?;
+    let keys = keys::list(&store.history(), &Start::default(), LIST_MAX).await?.rows;
     let found = keys.into_iter().find(|key| key.prefix == wanted || key.id.to_string() == wanted);
     found.with_context(|| format!("there is no key {wanted}"))
 }

@@ -1,7 +1,7 @@
 //! `/api/v1/keys`: API keys, made, listed, replaced and taken back.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount};
+use super::{either, entry, mount, pages};
 use crate::access::{NewKey, SCOPES, change, new_key};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -17,6 +17,9 @@ use std::time::Duration;
 use uuid::Uuid;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
+
+/// Rows in a page when nobody says how many.
+const ROWS_DEFAULT: usize = 100;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// How long a key goes on working beside its successor unless told otherwise.
@@ -97,12 +100,14 @@ fn shown(key: &ApiKey, app: &App) -> Shown {
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", 100, lax::int_in(1, app.limits.page_size_max as i64));
-    let offset = query.or("offset", 0, lax::int_in(0, i64::MAX));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
-    let (limit, offset) = (usize::try_from(limit).unwrap_or(1), usize::try_from(offset).unwrap_or(0));
-    let keys = keys::list(&app.history, limit, offset).await?;
-    Reply::json(&keys.iter().map(|key| shown(key, &app)).collect::<Vec<_>>())
+    let here = app.clone();
+    let page = move |start, limit| {
+        let app = here.clone();
+        async move { Ok(keys::list(&app.history, &start, limit).await?.map(|key| shown(&key, &app))) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn create(app: App, call: Call) -> Result<Reply, ApiError> {

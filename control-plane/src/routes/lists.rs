@@ -54,6 +54,14 @@ async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
     let from = from.unwrap_or_else(|| to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN));
     let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
+    if call.prefers(pages::CSV) {
+        let history = app.history.clone();
+        let page = move |start, limit| {
+            let (history, asset) = (history.clone(), asset.clone());
+            async move { Ok(maintenance_log::list(&history, asset.as_ref(), &start, limit).await?) }
+        };
+        return pages::answer(&app, &call, asked, page).await;
+    }
     let page = maintenance_log::list(&app.history, asset.as_ref(), &asked.start, asked.limit).await?;
     let kpis = kpis::list(&app.history, asset.as_ref(), from, to).await?;
     let reply = Reply::json(&MaintenanceLog { entries: page.rows, from, to, kpis })?;

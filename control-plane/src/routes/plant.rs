@@ -2,14 +2,14 @@
 
 mod declare;
 
-use super::{Kind, Param, either, entry, mount};
+use super::{Kind, Param, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::plant::{self, Report};
 use crate::reply::Reply;
 use crate::request::{Call, lax};
 pub(crate) use declare::{ASSET, SENSOR, SITE, TECHNICIAN};
-use domain::asset::{MaintenanceBegan, MaintenanceEnded, Technician};
+use domain::asset::{MaintenanceBegan, MaintenanceEnded};
 use domain::decision::By;
 use domain::{AssetId, CorrelationId, Event, TechnicianId, Timestamp};
 use jiff::SignedDuration;
@@ -24,6 +24,8 @@ use serde_json::{Map, Value, json};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+/// Rows in a page when nobody says how many.
+const ROWS_DEFAULT: usize = 100;
 /// Words of a person, in bytes.
 const TEXT_BYTES_MAX: usize = 8192;
 /// Sensors of one asset that are told.
@@ -139,11 +141,17 @@ async fn documents(app: &App, found: Vec<Asset>) -> Result<Vec<Document>, ApiErr
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
-    let found = assets::list(&app.history, limit, offset).await?;
-    Reply::json(&documents(&app, found).await?)
+    let here = app.clone();
+    let page = move |start, limit| {
+        let app = here.clone();
+        async move {
+            let Page { rows, next } = assets::list(&app.history, &start, limit).await?;
+            Ok(Page { rows: documents(&app, rows).await?, next })
+        }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn found(app: &App, id: &str) -> Result<Asset, ApiError> {
@@ -206,10 +214,14 @@ async fn say(app: &App, correlation: &CorrelationId, seen: Option<Seen>, event: 
 
 async fn list_technicians(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", app.limits.page_size_max, lax::count_in(1, app.limits.page_size_max));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
-    let known: Vec<Technician> = technicians::list(&app.history, limit).await?;
-    Reply::json(&known)
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let history = history.clone();
+        async move { Ok(technicians::list(&history, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn remove_technician(app: App, call: Call) -> Result<Reply, ApiError> {

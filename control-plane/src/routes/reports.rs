@@ -1,7 +1,7 @@
 //! `/reports`: figures counted from the store.
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount};
+use super::{Route, either, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
@@ -11,7 +11,7 @@ use crate::request::{Call, lax};
 use domain::report::{Generated, Requested};
 use domain::{CorrelationId, Event, EventId, ReportId, Seq, Timestamp};
 use jiff::SignedDuration;
-use persistence::reports::{self, Report};
+use persistence::reports;
 use persistence::unit::Appended;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,6 +32,8 @@ const COVERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The same of a shift handover: one shift.
 const COVERED_BY_HANDOVER: SignedDuration = SignedDuration::from_hours(8);
 const ID_BYTES_MAX: usize = 255;
+/// Rows in a page when nobody says how many.
+const ROWS_DEFAULT: usize = 100;
 
 pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
     either([
@@ -84,11 +86,14 @@ struct Summary {
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
-    let limit = query.or("limit", 100.min(app.limits.page_size_max), lax::count_in(1, app.limits.page_size_max));
-    let offset = query.or("offset", 0, lax::count_in(0, usize::MAX >> 1));
+    let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
-    let known: Vec<Report> = reports::list(&app.history, limit, offset).await?;
-    Reply::json(&known)
+    let history = app.history.clone();
+    let page = move |start, limit| {
+        let history = history.clone();
+        async move { Ok(reports::list(&history, &start, limit).await?) }
+    };
+    pages::answer(&app, &call, asked, page).await
 }
 
 async fn stored(app: App, call: Call) -> Result<Reply, ApiError> {

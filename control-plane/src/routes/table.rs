@@ -9,6 +9,7 @@ use crate::plant::Report as PlantReport;
 use domain::Envelope;
 use domain::asset::{Site, Technician};
 use persistence::knowledge::SimilarCase;
+use persistence::maintenance_log::Line;
 use persistence::reports::Report;
 use persistence::work_orders::WorkOrder;
 use persistence::{cases::Case, dead_letters::DeadLetter, notifications::Notification};
@@ -149,7 +150,7 @@ pub const ROUTES: &[Route] = &[
         MAINTENANCE_READ,
         Class::Read,
         "The maintenance log, newest first, and its figures: MTBF, MTTR and others",
-        json::<lists::MaintenanceLog>(),
+        listed::<lists::MaintenanceLog, Line>(),
     )
     .query(&[
         LIMIT,
@@ -236,22 +237,16 @@ pub const ROUTES: &[Route] = &[
     act("/api/v1/cases/{id}/shelve", "Put a case aside for a while", json::<Case>()).members(cases::SHELVE),
     act("/api/v1/cases/{id}/unshelve", "Take a case back from the shelf", json::<Case>()).members(cases::UNSHELVE),
     act("/api/v1/cases/{id}/feedback", "Say whether a case was real", json::<Case>()).members(cases::FEEDBACK),
-    get(
-        "/api/v1/assets",
-        DATA_READ,
-        Class::Read,
-        "List assets with their sensors, by name",
-        json::<Vec<plant::Document>>(),
-    )
-    .query(&[LIMIT, OFFSET]),
+    get("/api/v1/assets", DATA_READ, Class::Read, "List assets with their sensors, by name", list::<plant::Document>())
+        .query(&[LIMIT, OFFSET, AFTER]),
     get("/api/v1/assets/{id}", DATA_READ, Class::Read, "One asset with its sensors", json::<plant::Document>())
         .errors(&[404]),
     act("/api/v1/assets/{id}/maintenance", "Take an asset out of service", json::<plant::Document>())
         .members(plant::MAINTENANCE),
     act("/api/v1/assets/{id}/maintenance/end", "Put an asset back in service", json::<plant::Document>())
         .members(plant::MAINTENANCE_END),
-    get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", json::<Vec<Technician>>())
-        .query(&[LIMIT]),
+    get("/api/v1/technicians", MAINTENANCE_READ, Class::Read, "List technicians by name", list::<Technician>())
+        .query(&[LIMIT, OFFSET, AFTER]),
     declaration("/api/v1/site", "Say where the plant is", json::<Site>()).members(plant::SITE),
     declaration("/api/v1/assets", "Declare an asset, or describe it anew", json::<plant::Document>())
         .members(plant::ASSET),
@@ -321,8 +316,8 @@ pub const ROUTES: &[Route] = &[
     .members(reports::MEMBERS)
     .errors(&[504])
     .keeps_key(),
-    get("/api/v1/reports", DATA_READ, Class::Read, "List reports, newest first", json::<Vec<Report>>())
-        .query(&[LIMIT, OFFSET]),
+    get("/api/v1/reports", DATA_READ, Class::Read, "List reports, newest first", list::<Report>())
+        .query(&[LIMIT, OFFSET, AFTER]),
     get("/api/v1/reports/{id}", DATA_READ, Class::Read, "One report", json::<Report>()).errors(&[404]),
     get("/api/v1/agents", AGENTS_READ, Class::Read, "The supervision tree", json::<agents::Tree>()),
     post(
@@ -596,14 +591,8 @@ pub const ROUTES: &[Route] = &[
         json::<ml::Drift>(),
     )
     .members(ml::CHECK_MEMBERS),
-    get(
-        "/api/v1/keys",
-        Scope::Needs("keys:admin"),
-        Class::Read,
-        "List API keys, newest first",
-        json::<Vec<keys::Shown>>(),
-    )
-    .query(&[LIMIT, OFFSET]),
+    get("/api/v1/keys", Scope::Needs("keys:admin"), Class::Read, "List API keys, newest first", list::<keys::Shown>())
+        .query(&[LIMIT, OFFSET, AFTER]),
     post(
         "/api/v1/keys",
         "keys:admin",
@@ -733,4 +722,29 @@ const fn equal(left: &str, right: &str) -> bool {
         idx += 1;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::generate::SchemaSettings;
+
+    /// What resembles one thing most, and not a list of all there is.
+    const NEAREST: &str = "/api/v1/cases/{id}/similar";
+
+    #[test]
+    fn every_list_goes_on_by_cursor_and_comes_as_csv() {
+        let mut schemas = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        for route in ROUTES.iter().filter(|route| route.method == "GET" && route.pattern != NEAREST) {
+            let is_array = route.answer.schema.is_some_and(|schema| schema(&mut schemas).to_value()["type"] == "array");
+            let goes_on = route.query.iter().any(|param| param.name == "after");
+            assert_eq!(
+                route.answer.rows.is_some(),
+                is_array || goes_on && route.answer.schema.is_some(),
+                "{}",
+                route.pattern
+            );
+            assert!(!is_array || goes_on, "{}", route.pattern);
+        }
+    }
 }
