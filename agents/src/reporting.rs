@@ -92,7 +92,12 @@ impl Agent for Reporting {
 
     async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
         match message {
-            Message::Requested(requested) => return self.generate(requested, ctx).await,
+            Message::Requested(requested) => {
+                // Whoever asked for it reads it.
+                let made = Generated { notice: None, ..self.generate(state, requested).await? };
+                ctx.emit(Event::ReportGenerated(made));
+                return Ok(());
+            }
             Message::Joined(technician) => {
                 state.crew.insert(technician.id.clone(), technician);
             }
@@ -105,7 +110,8 @@ impl Agent for Reporting {
                 if let Some((from, to)) = state.shift.filter(|(_, to)| *to <= ctx.now()) {
                     let report = ReportId::from(format!("handover-{}", ctx.id()));
                     let (report_type, format) = ("shift_handover".to_owned(), "json".to_owned());
-                    self.generate(Requested { report, report_type, format, from, to }, ctx).await?;
+                    let made = self.generate(state, Requested { report, report_type, format, from, to }).await?;
+                    ctx.emit(Event::ReportGenerated(made));
                 }
             }
         }
@@ -117,8 +123,7 @@ impl Agent for Reporting {
 impl Reporting {
     /// Wakes up when the next shift ends.
     fn await_shift(&self, state: &mut State, ctx: &mut Ctx) {
-        let time_zone = state.time_zone.as_ref().unwrap_or(&self.time_zone);
-        let next = handover::next_shift(state.crew.values(), time_zone, ctx.now());
+        let next = handover::next_shift(state.crew.values(), self.zone(state), ctx.now());
         state.shift = next.filter(|_| self.settings.handover_at_shift_end);
         match state.shift {
             Some((_, end_at)) => ctx.wake_at(SHIFT_ENDS.to_owned(), end_at),
@@ -126,20 +131,31 @@ impl Reporting {
         }
     }
 
-    async fn generate(&self, wanted: Requested, ctx: &mut Ctx) -> Result<(), Failure> {
-        let Requested { report, report_type, format, from, to } = wanted;
-        let (content, data_points, error) = if to < from {
-            (String::new(), 0, Some(format!("the time ends at {to}, before it begins at {from}")))
-        } else {
-            let figures = self.count(&report_type, from, to).await?;
-            let content = if format == "json" { figures.to_json() } else { figures.to_text(&report_type, from, to) };
-            (content, figures.data_points, None)
-        };
-        ctx.emit(Event::ReportGenerated(Generated { report, report_type, format, content, data_points, error }));
-        Ok(())
+    /// The site's.
+    fn zone<'a>(&'a self, state: &'a State) -> &'a TimeZone {
+        state.time_zone.as_ref().unwrap_or(&self.time_zone)
     }
 
-    async fn count(&self, report_type: &str, from: Timestamp, to: Timestamp) -> Result<Figures, StoreError> {
+    async fn generate(&self, state: &State, wanted: Requested) -> Result<Generated, Failure> {
+        let Requested { report, report_type, format, from, to } = wanted;
+        if to < from {
+            let error = Some(format!("the time ends at {to}, before it begins at {from}"));
+            let (content, data_points, notice) = (String::new(), 0, None);
+            return Ok(Generated { report, report_type, format, content, data_points, error, notice });
+        }
+        let figures = self.count(state, &report_type, from, to).await?;
+        let content = if format == "json" { figures.to_json() } else { figures.to_text(&report_type, from, to) };
+        let Figures { data_points, notice, .. } = figures;
+        Ok(Generated { report, report_type, format, content, data_points, error: None, notice })
+    }
+
+    async fn count(
+        &self,
+        state: &State,
+        report_type: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Figures, StoreError> {
         let history = &self.history;
         let mut figures = match report_type {
             "anomaly_summary" => {
@@ -152,7 +168,7 @@ impl Reporting {
                 &reports::maintenance_counts(history, from, to).await?,
                 &reports::case_counts(history, from, to).await?,
             ),
-            "shift_handover" => handover::figures(history, from, to).await?,
+            "shift_handover" => handover::figures(history, from, to, self.zone(state)).await?,
             "system_health" => system_health(&reports::system_counts(history, from, to).await?),
             _ => anything_else(
                 report_type,
@@ -171,11 +187,13 @@ struct Figures {
     /// Why a figure is absent.
     notes: Vec<(&'static str, &'static str)>,
     data_points: u64,
+    /// What people are told of it, in words, if that is something.
+    notice: Option<String>,
 }
 
 impl Figures {
     fn of(data_points: u64) -> Self {
-        Self { figures: Vec::new(), notes: Vec::new(), data_points }
+        Self { figures: Vec::new(), notes: Vec::new(), data_points, notice: None }
     }
 
     fn put(&mut self, name: &'static str, value: impl Into<Value>) {
@@ -503,6 +521,7 @@ mod tests {
             let value: Value = serde_json::from_str(&report.content).unwrap();
             assert_eq!(value[name], 0, "{}", report.content);
             assert!(report.content.starts_with("{\n  \""), "{}", report.content);
+            assert_eq!(report.notice, None, "whoever asked reads it");
             let text = generated(report_type, "pdf", "2026-01-01T00:00:00Z").await.content;
             assert!(text.contains(&format!("\n{}: 0\n", sentence(name))), "{text}");
         }
@@ -534,6 +553,10 @@ mod tests {
         let content: Value = serde_json::from_str(&report.content).unwrap();
         let shift = json!({ "start": "2026-01-01T05:00:00Z", "end": "2026-01-01T13:00:00Z" });
         assert_eq!((report.report_type.as_str(), &content["time_range"]), ("shift_handover", &shift));
+        // Nobody asked for it, so people are told.
+        let notice = report.notice.as_deref().unwrap();
+        assert!(notice.starts_with("From Thu 2026-01-01 06:00 CET to Thu 2026-01-01 14:00 CET: "), "{notice}");
+        assert!(notice.ends_with("Open work orders: 0\nAssets out of service: 0"), "{notice}");
         let removed = Event::TechnicianRemoved { technician: "ana".into(), by: "console".to_owned() };
         bench.feed(removed).await;
         assert_eq!(bench.advance(at("2026-01-31T00:00:00Z")).await, [], "nobody works any more");

@@ -572,6 +572,7 @@ mod tests {
         };
         let made = |report: &str, error: Option<&str>| {
             Event::ReportGenerated(Generated {
+                notice: None,
                 report: report.into(),
                 report_type: "system_health".to_owned(),
                 format: "json".to_owned(),

@@ -38,6 +38,19 @@ impl TestNode {
         started
     }
 
+    /// A node on an empty folder, whose time is `clock`'s.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_at(clock: Clock) -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        let node = Node::start(settings(folder.path()), clock).await.expect("the node starts");
+        let mut started = Self::around(node, None);
+        started.folder = Some(folder);
+        started
+    }
+
     /// A node on `folder`; `key` is needed when the folder is not empty.
     ///
     /// # Panics

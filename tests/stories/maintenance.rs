@@ -1,5 +1,6 @@
 //! `/api/v1/maintenance`, `/api/v1/decisions`, `/api/v1/reports`: asked for, decided, booked, written down, counted.
 
+use runtime::Clock;
 use serde_json::{Value, json};
 use tests::node::TestNode;
 
@@ -90,5 +91,42 @@ async fn a_shift_handover_tells_what_happened_and_what_is_open() {
     assert_eq!((&kept["state"], &kept["content"]), (&json!("ready"), &report["content"]));
     assert_eq!(client.get("/api/v1/reports").await.ok()[0]["id"], "late-shift");
     assert_eq!(client.get("/api/v1/reports/none").await.status, 404);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_shift_ends_its_handover_is_told_to_whoever_hears_of_it() {
+    // Given somebody who works from six to two, at noon,
+    let clock = Clock::manual("2026-01-05T12:00:00Z".parse().unwrap());
+    let node = TestNode::start_at(clock.clone()).await;
+    let client = node.client();
+    let shift = json!({ "weekdays": [1, 2, 3, 4, 5], "from": "06:00", "to": "14:00" });
+    let ana = json!({ "id": "ana", "skills": ["mechanical"], "shifts": [shift] });
+    client.post("/api/v1/technicians", &ana).await.ok();
+    client.post("/api/v1/maintenance/schedule", &wish("press")).await.ok();
+    client.until_idle().await.unwrap();
+    // when it is two o'clock,
+    clock.set("2026-01-05T14:00:00Z".parse().unwrap());
+    // then the operator and the supervisor are told what the next shift takes over.
+    let path = "/api/v1/notifications?limit=1000&channel=console";
+    let handovers = |list: &Value| -> Option<Vec<Value>> {
+        let all = list.as_array()?.iter();
+        let is_handover = |message: &&Value| message["subject"] == "Shift handover at Mon 2026-01-05 14:00 UTC";
+        let handovers: Vec<Value> = all.filter(is_handover).cloned().collect();
+        (!handovers.is_empty()).then_some(handovers)
+    };
+    client.until(path, handovers).await.unwrap();
+    client.until_idle().await.unwrap();
+    let told = handovers(&client.get(path).await.ok()).unwrap();
+    let mut roles: Vec<&str> = told.iter().map(|message| message["recipient"].as_str().unwrap()).collect();
+    roles.sort_unstable();
+    assert_eq!(roles, ["maintenance_supervisor", "operator"]);
+    let body = told[0]["body"].as_str().unwrap();
+    assert!(body.starts_with("From Mon 2026-01-05 06:00 UTC to Mon 2026-01-05 14:00 UTC: "), "{body}");
+    assert!(body.contains("\nOpen work orders: 1\n- press by ana at "), "{body}");
+    // The report that it names can be read.
+    let report = body.rsplit_once("The whole report is ").unwrap().1.trim_end_matches('.');
+    let report = client.get(&format!("/api/v1/reports/{report}")).await.ok();
+    assert_eq!((&report["report_type"], &report["state"]), (&json!("shift_handover"), &json!("ready")));
     node.stop().await;
 }

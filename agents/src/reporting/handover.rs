@@ -6,65 +6,140 @@ use domain::asset::{Shift, Technician};
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
 use persistence::page::Start;
-use persistence::reports::{self, ShiftCounts};
+use persistence::reports::{self, CaseCounts, ShiftCounts};
 use persistence::{History, StoreError, assets, cases, decisions, work_orders};
 use serde_json::{Value, json};
 
 /// Rows of each list; the count beside it is of all.
 const ROWS_MAX: usize = 50;
+/// Lines of each part of what people are told: as much as is read in a minute.
+const LINES_MAX: usize = 20;
 
 /// What the shift from `from` to `to` hands over. What is open is open now, when the report is made.
-pub(super) async fn figures(history: &History, from: Timestamp, to: Timestamp) -> Result<Figures, StoreError> {
-    let ShiftCounts {
-        n_readings,
-        n_anomalies,
-        n_cases_closed,
-        n_orders_started,
-        n_orders_completed,
-        n_decisions,
-        n_messages_failed,
-        n_dead_letters,
-    } = reports::shift_counts(history, from, to).await?;
+pub(super) async fn figures(
+    history: &History,
+    from: Timestamp,
+    to: Timestamp,
+    time_zone: &TimeZone,
+) -> Result<Figures, StoreError> {
+    let shift = reports::shift_counts(history, from, to).await?;
     let cases = reports::case_counts(history, from, to).await?;
-    let mut figures = Figures::of(n_readings + n_anomalies + cases.opened + n_orders_completed);
-    figures.put("readings", n_readings);
-    figures.put("anomalies", n_anomalies);
+    let open = StillOpen::read(history).await?;
+    let mut figures = Figures::of(shift.n_readings + shift.n_anomalies + cases.opened + shift.n_orders_completed);
+    figures.notice = Some(notice(&shift, &cases, &open, |at| wall(at, time_zone), (from, to)));
+    figures.put("readings", shift.n_readings);
+    figures.put("anomalies", shift.n_anomalies);
     figures.put("cases_opened", cases.opened);
     figures.put("cases_opened_by_priority", named(&cases.by_priority));
-    figures.put("cases_closed", n_cases_closed);
-    figures.put("work_orders_started", n_orders_started);
-    figures.put("work_orders_completed", n_orders_completed);
-    figures.put("decisions_made", n_decisions);
-    figures.put("messages_not_delivered", n_messages_failed);
-    figures.put("dead_letters", n_dead_letters);
-    still_open(&mut figures, history).await?;
+    figures.put("cases_closed", shift.n_cases_closed);
+    figures.put("work_orders_started", shift.n_orders_started);
+    figures.put("work_orders_completed", shift.n_orders_completed);
+    figures.put("decisions_made", shift.n_decisions);
+    figures.put("messages_not_delivered", shift.n_messages_failed);
+    figures.put("dead_letters", shift.n_dead_letters);
+    figures.put("open_cases", open.n_cases);
+    figures.put("open_cases_list", open.cases.iter().map(case).collect::<Value>());
+    figures.put("pending_decisions", open.n_questions);
+    figures.put("pending_decisions_list", open.questions.iter().map(question).collect::<Value>());
+    figures.put("open_work_orders", open.n_orders);
+    figures.put("open_work_orders_list", open.orders.iter().map(order).collect::<Value>());
+    let asset = |asset: &assets::Asset| json!({ "asset": asset.id, "maintenance": asset.maintenance });
+    figures.put("assets_out_of_service", open.out_of_service.iter().map(asset).collect::<Value>());
     Ok(figures)
 }
 
-/// What the next shift finds.
-async fn still_open(figures: &mut Figures, history: &History) -> Result<(), StoreError> {
-    let first = Start::Offset(0);
-    let open = cases::Filter { open: Some(true), ..cases::Filter::default() };
-    figures.put("open_cases", cases::count(history, &open).await?);
-    let list = cases::list(history, &open, &first, ROWS_MAX).await?.rows;
-    figures.put("open_cases_list", list.iter().map(case).collect::<Value>());
-    figures.put("pending_decisions", decisions::count_pending(history).await?);
-    let list = decisions::pending(history, &first, ROWS_MAX).await?.rows;
-    let question = |waiting: &decisions::Request| {
-        json!({
-            "request_id": waiting.request, "asset": waiting.proposal.asset, "priority": waiting.proposal.priority,
-            "deadline": waiting.deadline,
+/// What the next shift finds: the first rows of each, and how many there are.
+struct StillOpen {
+    cases: Vec<cases::Case>,
+    n_cases: u64,
+    questions: Vec<decisions::Request>,
+    n_questions: u64,
+    orders: Vec<work_orders::WorkOrder>,
+    n_orders: u64,
+    out_of_service: Vec<assets::Asset>,
+}
+
+impl StillOpen {
+    async fn read(history: &History) -> Result<Self, StoreError> {
+        let first = Start::Offset(0);
+        let open_cases = cases::Filter { open: Some(true), ..cases::Filter::default() };
+        let open_orders = work_orders::Filter { open: true, ..work_orders::Filter::default() };
+        Ok(Self {
+            cases: cases::list(history, &open_cases, &first, ROWS_MAX).await?.rows,
+            n_cases: cases::count(history, &open_cases).await?,
+            questions: decisions::pending(history, &first, ROWS_MAX).await?.rows,
+            n_questions: decisions::count_pending(history).await?,
+            orders: work_orders::list(history, &open_orders, &first, ROWS_MAX).await?.rows,
+            n_orders: work_orders::count_open(history).await?,
+            out_of_service: assets::out_of_service(history, ROWS_MAX).await?,
         })
+    }
+}
+
+/// The handover in words, a line for each thing that is open.
+fn notice(
+    shift: &ShiftCounts,
+    cases: &CaseCounts,
+    open: &StillOpen,
+    wall: impl Fn(Timestamp) -> String,
+    (from, to): (Timestamp, Timestamp),
+) -> String {
+    let mut lines = vec![format!(
+        "From {} to {}: cases opened {}, closed {}; work orders started {}, completed {}; decisions made {}.",
+        wall(from),
+        wall(to),
+        cases.opened,
+        shift.n_cases_closed,
+        shift.n_orders_started,
+        shift.n_orders_completed,
+        shift.n_decisions
+    )];
+    let mut part = |name: &str, n_all: u64, rows: Vec<String>| {
+        lines.push(format!("{name}: {n_all}"));
+        let n_more = n_all.saturating_sub(rows.len().min(LINES_MAX) as u64);
+        lines.extend(rows.into_iter().take(LINES_MAX).map(|row| format!("- {row}")));
+        if 0 < n_more {
+            lines.push(format!("- and {n_more} more, which the report or the lists have"));
+        }
     };
-    figures.put("pending_decisions_list", list.iter().map(question).collect::<Value>());
-    let open = work_orders::Filter { open: true, ..work_orders::Filter::default() };
-    figures.put("open_work_orders", work_orders::count_open(history).await?);
-    let list = work_orders::list(history, &open, &first, ROWS_MAX).await?.rows;
-    figures.put("open_work_orders_list", list.iter().map(order).collect::<Value>());
-    let list = assets::out_of_service(history, ROWS_MAX).await?;
-    let asset = |asset: &assets::Asset| json!({ "asset": asset.id, "maintenance": asset.maintenance });
-    figures.put("assets_out_of_service", list.iter().map(asset).collect::<Value>());
-    Ok(())
+    let case = |case: &cases::Case| {
+        let seen = case.acknowledged.as_ref().map(|seen| format!(", seen by {}", seen.by));
+        let shelved = case.shelved.as_ref().map(|shelf| format!(", shelved until {}", wall(shelf.until)));
+        let (seen, shelved) = (seen.unwrap_or_default(), shelved.unwrap_or_default());
+        format!("{}: {} on {}{seen}{shelved}", case.priority.as_str(), case.failure_mode.0, case.asset)
+    };
+    part("Open cases", open.n_cases, open.cases.iter().map(case).collect());
+    let question = |waiting: &decisions::Request| {
+        let decisions::Request { proposal, deadline, .. } = waiting;
+        let what = proposal.maintenance_type.replace('_', " ");
+        format!("{}: {what} on {}, answer by {}", proposal.priority.as_str(), proposal.asset, wall(*deadline))
+    };
+    part("Questions that wait", open.n_questions, open.questions.iter().map(question).collect());
+    let order = |order: &work_orders::WorkOrder| {
+        let why = order.last_step.as_ref().and_then(|step| step.reason.as_deref());
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        let (booked, state) = (&order.order, order.state.as_str().replace('_', " "));
+        format!("{} by {} at {}, {state}{why}", booked.proposal.asset, booked.technician, wall(booked.start_at))
+    };
+    part("Open work orders", open.n_orders, open.orders.iter().map(order).collect());
+    let out = |asset: &assets::Asset| {
+        let reason = asset.maintenance.as_ref().map_or_else(String::new, |out| format!(": {}", out.reason));
+        format!("{}{reason}", asset.name)
+    };
+    let out_of_service: Vec<String> = open.out_of_service.iter().map(out).collect();
+    part("Assets out of service", out_of_service.len() as u64, out_of_service);
+    lines.join("\n")
+}
+
+fn wall(at: Timestamp, time_zone: &TimeZone) -> String {
+    at.to_zoned(time_zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+}
+
+fn question(waiting: &decisions::Request) -> Value {
+    json!({
+        "request_id": waiting.request, "asset": waiting.proposal.asset, "priority": waiting.proposal.priority,
+        "deadline": waiting.deadline,
+    })
 }
 
 fn case(case: &cases::Case) -> Value {

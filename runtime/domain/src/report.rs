@@ -35,4 +35,7 @@ pub struct Generated {
     pub data_points: u64,
     /// What stood in the way, if it could not be made.
     pub error: Option<String>,
+    /// What people are to be told of it, in words; only of one that nobody waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
