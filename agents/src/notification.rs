@@ -1,7 +1,7 @@
 //! Tells people and other systems, no more often than is good for them.
 //!
 //! Takes in: `CaseOpened`, `CaseUpdated`, `DecisionRequired`, `DecisionExpired`, `MaintenanceScheduled`,
-//! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`, `SiteDeclared`; what answers a question (`MaintenanceApproved`,
+//! `SchedulingFailed`, `DriftDetected`, `TrainingFailed`, `ReportGenerated` at the end of a shift, `SiteDeclared`; what answers a question (`MaintenanceApproved`,
 //! `MaintenanceDeclined`, `CaseClosed`); what people put aside and take back (`CaseAcknowledged`, `CaseShelved`,
 //! `CaseUnshelved`, `AssetMaintenanceBegan`, `AssetMaintenanceEnded`); what became of its messages (`NotificationSent`, `NotificationFailed`); its timers.
 //! Emits: `NotificationRequested`, with `NotificationSent` beside it where the console is the channel: a
@@ -14,6 +14,7 @@
 
 mod aside;
 mod escalation;
+mod held;
 mod outbox;
 mod questions;
 mod quiet;
@@ -29,15 +30,16 @@ use domain::drift::Detected;
 use domain::model::TrainingFailed;
 use domain::notification::{Channel, Failed, Sent};
 use domain::work_order::{Scheduled, SchedulingFailed};
-use domain::{AssetId, CaseId, DecisionRequestId, Event, Timestamp};
+use domain::{AssetId, CaseId, DecisionRequestId, Event, ReportId, SensorId, Timestamp};
 use escalation::take_up;
+use held::Held;
 use jiff::tz::TimeZone;
 use outbox::Outbox;
 use persistence::History;
 use questions::{Question, answered};
-use quiet::{Held, Quiet};
-use routing::Inbox;
+use quiet::Quiet;
 pub use routing::{Contact, Routes};
+use routing::{Inbox, Notice};
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,9 +48,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// A recipient gets the same subject once within this time.
+    /// A recipient gets the same subject about the same thing once within this time.
     pub dedupe_minutes: i64,
-    /// Messages that a recipient gets within an hour; critical ones come through always.
+    /// Messages that a recipient gets within an hour; critical ones come through always, the others later in one.
     pub per_hour_max: usize,
     /// An open question is repeated after this time, again and again.
     pub repeat_minutes: i64,
@@ -156,17 +158,19 @@ pub enum Message {
     Drift(Detected),
     /// A detector that could not be fitted.
     TrainingFailed(TrainingFailed),
+    /// A shift ended: the report, and what of it is told.
+    Handover(ReportId, String),
     /// Where the clock on the wall is.
     Site(TimeZone),
     /// A question is to be repeated.
     Repeat(DecisionRequestId),
-    /// A recipient may be told how many messages were held back.
+    /// A recipient may be told what was held back.
     Held(String),
 }
 
 impl Agent for Notification {
     const NAME: &'static str = "notification";
-    const STATE_VERSION: u16 = 3;
+    const STATE_VERSION: u16 = 4;
     type Settings = Settings;
     type Deps = (Outlets, History);
     type State = State;
@@ -218,6 +222,7 @@ impl Agent for Notification {
             Event::SchedulingFailed(failed) if failed.covered_by.is_none() => Message::SchedulingFailed(failed.clone()),
             Event::DriftDetected(detected) => Message::Drift(detected.clone()),
             Event::TrainingFailed(failed) => Message::TrainingFailed(failed.clone()),
+            Event::ReportGenerated(made) => Message::Handover(made.report.clone(), made.notice.clone()?),
             Event::SiteDeclared { site, .. } => Message::Site(TimeZone::get(&site.time_zone).ok()?),
             Event::TimerDue { agent, key } if agent == Self::NAME => match key.split_once('/')? {
                 ("repeat", request) => Message::Repeat(request.into()),
@@ -270,22 +275,31 @@ impl Agent for Notification {
                 answered(state, request, case, ctx);
             }
             Message::Scheduled(scheduled) => self.scheduled(state, &scheduled, ctx),
-            Message::SchedulingFailed(SchedulingFailed { proposal, reasons, .. }) => {
-                let subject = format!("Not booked: {}", self.work(state, &proposal));
-                let priority = proposal.priority.raised();
-                self.tell(state, &self.settings.routes.not_booked, priority, &subject, &reasons.join("; "), ctx);
+            Message::SchedulingFailed(SchedulingFailed { approval, proposal, reasons, .. }) => {
+                let notice = Notice {
+                    about: approval.to_string(),
+                    priority: proposal.priority.raised(),
+                    subject: format!("Not booked: {}", self.work(state, &proposal)),
+                    body: reasons.join("; "),
+                };
+                self.tell(state, &self.settings.routes.not_booked, &notice, ctx);
             }
             Message::Drift(detected) => {
-                let subject = format!("Sensor has drifted: {}", detected.sensor);
+                let sensor = &detected.sensor;
                 let body = format!(
                     "Its median moved by {:.1} robust standard deviations (PSI {:.2}, KS {:.2}). A detector fitted to its new values is on the way; check whether the sensor or the machine has changed.",
                     detected.effect_size, detected.psi, detected.ks_statistic
                 );
-                self.tell(state, &self.settings.routes.sensor, Priority::Low, &subject, &body, ctx);
+                self.of_sensor(state, sensor, format!("Sensor has drifted: {sensor}"), body, ctx);
             }
             Message::TrainingFailed(TrainingFailed { sensor, reason }) => {
-                let subject = format!("Detector not fitted: {sensor}");
-                self.tell(state, &self.settings.routes.sensor, Priority::Low, &subject, &reason, ctx);
+                self.of_sensor(state, &sensor, format!("Detector not fitted: {sensor}"), reason, ctx);
+            }
+            Message::Handover(report, body) => {
+                let subject = format!("Shift handover at {}", self.wall(state, ctx.now()));
+                let body = format!("{body}\nThe whole report is {report}.");
+                let notice = Notice { about: report.to_string(), priority: Priority::Medium, subject, body };
+                self.tell(state, &self.settings.routes.handover, &notice, ctx);
             }
             Message::Site(time_zone) => state.time_zone = Some(time_zone),
             Message::Repeat(request) => self.repeat(state, &request, ctx),
@@ -305,7 +319,8 @@ impl Notification {
         state.cases.insert(opened.case, open);
         let seen_at = self.wall(state, opened.first_evidence_at);
         let body = format!("{}First seen at {seen_at}.", aside::sentence(&opened.reason));
-        self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
+        let notice = Notice { about: opened.case.to_string(), priority, subject, body };
+        self.tell(state, self.by_priority(priority), &notice, ctx);
         self.watch(opened.case, priority, ctx);
     }
 
@@ -321,12 +336,13 @@ impl Notification {
         }
         if !is_shelved(state, Some(case)) {
             let subject = format!("Case now {}: {}", priority.as_str(), case_name(state, case));
-            self.tell(state, self.by_priority(priority), priority, &subject, reason, ctx);
+            let notice = Notice { about: case.to_string(), priority, subject, body: reason.clone() };
+            self.tell(state, self.by_priority(priority), &notice, ctx);
         }
     }
 
     fn scheduled(&self, state: &mut State, scheduled: &Scheduled, ctx: &mut Ctx) {
-        let Scheduled { proposal, technician, start_at, end_at, reason, violated, .. } = scheduled;
+        let Scheduled { work_order, proposal, technician, start_at, end_at, reason, violated, .. } = scheduled;
         let subject = format!("Work order at {}: {}", self.wall(state, *start_at), self.work(state, proposal));
         let actions = proposal.recommended_actions.join(" ");
         let late =
@@ -335,7 +351,13 @@ impl Notification {
             format!("From {} to {}.{late} {actions} {reason}.", self.wall(state, *start_at), self.wall(state, *end_at));
         let mut recipients = vec![format!("technician_{technician}")];
         recipients.extend_from_slice(&self.settings.routes.booked);
-        self.tell(state, &recipients, proposal.priority, &subject, &body, ctx);
+        let notice = Notice { about: work_order.to_string(), priority: proposal.priority, subject, body };
+        self.tell(state, &recipients, &notice, ctx);
+    }
+
+    fn of_sensor(&self, state: &mut State, sensor: &SensorId, subject: String, body: String, ctx: &mut Ctx) {
+        let notice = Notice { about: sensor.to_string(), priority: Priority::Low, subject, body };
+        self.tell(state, &self.settings.routes.sensor, &notice, ctx);
     }
 
     /// What is to be done and to what, in words.

@@ -186,6 +186,13 @@ async fn nothing_found_three_times_changes_what_is_said_the_fourth_time_and_why(
         newest["reason"].as_str().unwrap().ends_with("earlier cases of this kind: 0 of 3 confirmed, 3 no fault found"),
         "{newest:#}"
     );
+    // Each of them was told, though the words are the same and hardly a minute lies between them.
+    let told = client.get("/api/v1/notifications?limit=1000&channel=console").await.ok();
+    let of_a_new_case = |message: &&Value| {
+        message["recipient"] == "operator" && message["subject"].as_str().unwrap().starts_with("Case opened")
+    };
+    let n_told = told.as_array().unwrap().iter().filter(of_a_new_case).count();
+    assert_eq!(n_told, cases.as_array().unwrap().len(), "{told:#}");
     assert_eq!(newest["priority"], "medium", "{newest:#}");
     assert!(["high", "critical"].iter().any(|priority| oldest["priority"] == *priority), "{oldest:#}");
     node.stop().await;

@@ -1,5 +1,6 @@
 //! What was put aside and is back is told with what came meanwhile, so that no alarm is lost by it.
 
+use super::routing::Notice;
 use super::{Notification, Open, State};
 use domain::asset::MaintenanceEnded;
 use domain::case::{Priority, Unshelved};
@@ -16,9 +17,13 @@ impl Notification {
         let Open { name, priority, .. } = open.clone();
         let meanwhile = Filter { case: Some(case), received_from: Some(since), ..Filter::default() };
         let n_anomalies = anomalies::count(&self.history, &meanwhile).await?;
-        let subject = format!("Back from the shelf, still open: {name}");
-        let body = format!("{}{} came meanwhile.", sentence(&reason), counted(n_anomalies));
-        self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
+        let notice = Notice {
+            about: case.to_string(),
+            priority,
+            subject: format!("Back from the shelf, still open: {name}"),
+            body: format!("{}{} came meanwhile.", sentence(&reason), counted(n_anomalies)),
+        };
+        self.tell(state, self.by_priority(priority), &notice, ctx);
         self.watch(case, priority, ctx);
         Ok(())
     }
@@ -43,10 +48,14 @@ impl Notification {
             let at = self.wall(state, anomaly.taken_at);
             format!(", the newest of sensor {} at {at}. What lasts becomes a case", anomaly.sensor)
         });
-        let subject = format!("Back in service: {asset}");
-        let body = format!("{}{} of that time raised no alarm{newest}.", sentence(&reason), counted(n_held));
         let priority = if n_held == 0 { Priority::Low } else { Priority::Medium };
-        self.tell(state, self.by_priority(priority), priority, &subject, &body, ctx);
+        let notice = Notice {
+            about: asset.to_string(),
+            priority,
+            subject: format!("Back in service: {asset}"),
+            body: format!("{}{} of that time raised no alarm{newest}.", sentence(&reason), counted(n_held)),
+        };
+        self.tell(state, self.by_priority(priority), &notice, ctx);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Urgent cases that nobody takes up are told to more people.
 
+use super::routing::Notice;
 use super::{Notification, State};
 use domain::CaseId;
 use domain::case::Priority;
@@ -18,10 +19,14 @@ impl Notification {
     pub(super) fn escalate(&self, state: &mut State, case: CaseId, ctx: &mut Ctx) {
         // The timer may have fired just before somebody took the case up.
         let Some(open) = state.cases.get(&case).filter(|open| !open.is_taken_up) else { return };
-        let subject = format!("Nobody has taken up: {}", open.name);
         let minutes = self.settings.escalate_minutes;
-        let body = format!("It was told {minutes} minutes ago, and nobody has acknowledged, answered or shelved it.");
-        self.tell(state, &self.settings.routes.escalation, Priority::Critical, &subject, &body, ctx);
+        let notice = Notice {
+            about: case.to_string(),
+            priority: Priority::Critical,
+            subject: format!("Nobody has taken up: {}", open.name),
+            body: format!("It was told {minutes} minutes ago, and nobody has acknowledged, answered or shelved it."),
+        };
+        self.tell(state, &self.settings.routes.escalation, &notice, ctx);
     }
 }
 

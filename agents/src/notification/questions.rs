@@ -1,5 +1,6 @@
 //! Questions are repeated until they are answered.
 
+use super::routing::Notice;
 use super::{Notification, State, is_shelved};
 use domain::case::Priority;
 use domain::decision::{Expired, OnExpiry, Required};
@@ -39,12 +40,14 @@ impl Notification {
             options.join(", "),
             self.wall(state, deadline)
         );
+        let notice = Notice { about: request.to_string(), priority: proposal.priority, subject, body };
         if !is_shelved(state, proposal.case) {
-            self.tell(state, recipients, proposal.priority, &subject, &body, ctx);
+            self.tell(state, recipients, &notice, ctx);
         }
         let due = ctx.now() + SignedDuration::from_mins(self.settings.repeat_minutes);
         ctx.wake_at(repeat_key(&request), due);
         let (recipients, case) = (recipients.clone(), proposal.case);
+        let Notice { subject, body, .. } = notice;
         let question = Question { case, recipients, priority: proposal.priority, subject, body, n_reminders: 0, due };
         state.questions.insert(request, question);
     }
@@ -53,13 +56,18 @@ impl Notification {
         let Some(question) = state.questions.get(request).filter(|question| !is_shelved(state, question.case)) else {
             return;
         };
-        let subject = format!("Nobody answered in time: {}", question.subject);
         let follows = match outcome {
             OnExpiry::Escalate => "It is asked again, more urgently.",
             OnExpiry::Approve => "It is approved, as the question said.",
             OnExpiry::Decline => "It is declined, as the question said.",
         };
-        self.tell(state, &self.settings.routes.decision, Priority::High, &subject, follows, ctx);
+        let notice = Notice {
+            about: request.to_string(),
+            priority: Priority::High,
+            subject: format!("Nobody answered in time: {}", question.subject),
+            body: follows.to_owned(),
+        };
+        self.tell(state, &self.settings.routes.decision, &notice, ctx);
     }
 
     pub(super) fn repeat(&self, state: &mut State, request: &DecisionRequestId, ctx: &mut Ctx) {
@@ -76,7 +84,9 @@ impl Notification {
         let Some(question) = state.questions.get_mut(request) else { return };
         question.n_reminders += 1;
         let Question { recipients, priority, subject, body, n_reminders, .. } = question.clone();
-        self.tell(state, &recipients, priority, &format!("Reminder {n_reminders}: {subject}"), &body, ctx);
+        let subject = format!("Reminder {n_reminders}: {subject}");
+        let notice = Notice { about: request.to_string(), priority, subject, body };
+        self.tell(state, &recipients, &notice, ctx);
     }
 }
 

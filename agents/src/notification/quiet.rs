@@ -9,10 +9,8 @@ use jiff::ToSpan as _;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use runtime::Ctx;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-/// Lines of what quiet hours held back that one mail tells.
-const HELD_LINES_MAX: usize = 100;
 /// The one timer.
 const KEY: &str = "quiet/end";
 
@@ -57,23 +55,6 @@ impl Quiet {
     }
 }
 
-/// Mails to one address that wait for the end of quiet hours.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Held {
-    lines: Vec<String>,
-    n_more: u32,
-}
-
-impl Held {
-    fn add(&mut self, line: String) {
-        if self.lines.len() < HELD_LINES_MAX {
-            self.lines.push(line);
-        } else {
-            self.n_more += 1;
-        }
-    }
-}
-
 impl Notification {
     /// When the quiet that holds back a mail of that priority ends, if it is quiet now.
     pub(super) fn quiet_until(&self, state: &State, priority: Priority, now: Timestamp) -> Option<Timestamp> {
@@ -89,26 +70,21 @@ impl Notification {
         end: Timestamp,
         ctx: &mut Ctx,
     ) {
-        let line = format!("{}  {}  {subject}", self.wall(state, ctx.now()), priority.as_str());
-        state.quiet.entry(address.to_owned()).or_default().add(line);
+        let line = self.line(state, ctx.now(), priority, subject);
+        state.quiet.entry(address.to_owned()).or_default().add(line, priority);
         ctx.wake_at(KEY, end);
     }
 
     /// Sends what quiet hours held back, one mail an address.
     pub(super) fn quiet_is_over(&self, state: &mut State, ctx: &mut Ctx) {
-        for (address, Held { lines, n_more }) in std::mem::take(&mut state.quiet) {
-            let n_held = lines.len() as u64 + u64::from(n_more);
-            let mut body = lines.join("\r\n");
-            if 0 < n_more {
-                body += &format!("\r\nand {n_more} more, which the list of notifications has.");
-            }
+        for (address, held) in std::mem::take(&mut state.quiet) {
             let requested = Requested {
                 notification: NotificationId(ctx.id()),
                 channel: Channel::Email,
                 recipient: address,
-                priority: Priority::Low,
-                subject: format!("During quiet hours: {n_held} messages"),
-                body,
+                priority: held.priority(),
+                subject: format!("During quiet hours: {} messages", held.count()),
+                body: held.text(),
             };
             state.outbox.send(requested, ctx);
         }

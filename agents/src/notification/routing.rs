@@ -1,5 +1,6 @@
 //! Who hears of what, how often, and by which channel.
 
+use super::held::Held;
 use super::{Notification, State};
 use domain::case::Priority;
 use domain::notification::{Channel, Requested, Sent};
@@ -41,15 +42,34 @@ pub struct Routes {
     pub sensor: Vec<String>,
     /// An urgent case that nobody has taken up.
     pub escalation: Vec<String>,
+    /// The handover of a shift that ended.
+    pub handover: Vec<String>,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug)]
+pub(super) struct Notice {
+    /// The id of what it is about. The same subject about the same thing is a repeat; about another thing it is news,
+    /// however alike the two are.
+    pub(super) about: String,
+    pub(super) priority: Priority,
+    pub(super) subject: String,
+    pub(super) body: String,
+}
+
+impl Notice {
+    fn key(&self) -> String {
+        format!("{}: {}", self.about, self.subject)
+    }
 }
 
 /// What one recipient got within the last hour.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Inbox {
-    /// Subjects, oldest first.
+    /// What they were about and their subjects, oldest first.
     got: VecDeque<(Timestamp, String)>,
-    /// Messages held back since the last one.
-    n_held: u32,
+    /// What was held back.
+    held: Option<Held>,
 }
 
 impl Notification {
@@ -59,99 +79,76 @@ impl Notification {
         if Priority::High <= priority { case_urgent } else { case }
     }
 
-    /// Tells a recipient how many messages were held back, when nothing else took that along.
+    /// Tells a recipient what was held back, as soon as there is room for it.
     pub(super) fn held(&self, state: &mut State, recipient: &str, ctx: &mut Ctx) {
         let Some(inbox) = state.inboxes.get_mut(recipient) else { return };
         inbox.forget_before(ctx.now() - HOUR);
-        match (inbox.n_held, inbox.got.front()) {
-            (0, _) => {}
-            (_, Some((oldest, _))) if self.settings.per_hour_max <= inbox.got.len() => {
-                ctx.wake_at(held_key(recipient), *oldest + HOUR);
-            }
-            _ => self.tell(
-                state,
-                &[recipient.to_owned()],
-                Priority::Low,
-                "Messages were held back",
-                "The list of notifications has them all.",
-                ctx,
-            ),
+        if let Some((oldest, _)) = inbox.got.front().filter(|_| self.settings.per_hour_max <= inbox.got.len()) {
+            ctx.wake_at(held_key(recipient), *oldest + HOUR);
+            return;
         }
+        let Some(held) = inbox.held.take() else { return };
+        let notice = Notice {
+            about: recipient.to_owned(),
+            priority: held.priority(),
+            subject: format!("Messages held back: {}", held.count()),
+            body: held.text(),
+        };
+        self.tell(state, &[recipient.to_owned()], &notice, ctx);
     }
 
-    /// Tells each of `recipients`, unless they got it just now or have too many already.
-    pub(super) fn tell(
-        &self,
-        state: &mut State,
-        recipients: &[String],
-        priority: Priority,
-        subject: &str,
-        body: &str,
-        ctx: &mut Ctx,
-    ) {
+    /// Tells each of `recipients`, unless they got it just now; who has too many already is told later.
+    pub(super) fn tell(&self, state: &mut State, recipients: &[String], notice: &Notice, ctx: &mut Ctx) {
         let now = ctx.now();
         state.inboxes.retain(|_, inbox| {
             inbox.forget_before(now - HOUR);
-            !inbox.got.is_empty() || 0 < inbox.n_held
+            !inbox.got.is_empty() || inbox.held.is_some()
         });
+        let Notice { priority, subject, body, .. } = notice;
+        let line = self.line(state, now, *priority, subject);
         let mut heard = Vec::new();
         for recipient in recipients {
             let inbox = state.inboxes.entry(recipient.clone()).or_default();
             let window = now - SignedDuration::from_mins(self.settings.dedupe_minutes);
-            if inbox.got.iter().any(|(at, got)| window < *at && got == subject) {
+            if inbox.got.iter().any(|(at, got)| window < *at && *got == notice.key()) {
                 continue;
             }
             if let Some((oldest, _)) = inbox.got.front()
                 && self.settings.per_hour_max <= inbox.got.len()
-                && priority != Priority::Critical
+                && *priority != Priority::Critical
             {
-                inbox.n_held += 1;
                 ctx.wake_at(held_key(recipient), *oldest + HOUR);
+                inbox.held.get_or_insert_default().add(line.clone(), *priority);
                 continue;
             }
-            let mut body = body.trim().to_owned();
-            if 0 < inbox.n_held {
-                body += &format!(" ({} messages before this one were held back.)", inbox.n_held);
-                inbox.n_held = 0;
-                ctx.cancel_wake(held_key(recipient));
-            }
-            inbox.got.push_back((now, subject.to_owned()));
-            let subject = subject.to_owned();
+            inbox.got.push_back((now, notice.key()));
             heard.push(recipient.as_str());
             let notification = NotificationId(ctx.id());
             let channel = Channel::Console;
-            let recipient = recipient.clone();
             ctx.emit(Event::NotificationRequested(Requested {
                 notification,
                 channel,
-                recipient,
-                priority,
-                subject,
-                body,
+                recipient: recipient.clone(),
+                priority: *priority,
+                subject: subject.clone(),
+                body: body.trim().to_owned(),
             }));
             ctx.emit(Event::NotificationSent(Sent { notification, channel, tries: Vec::new() }));
         }
-        self.send_out(state, &heard, priority, subject, body.trim(), ctx);
+        self.send_out(state, &heard, notice, ctx);
     }
 
     /// Sends what the roles `heard` to systems outside: a mail to each address behind them, and one message to the
     /// webhook.
-    fn send_out(
-        &self,
-        state: &mut State,
-        heard: &[&str],
-        priority: Priority,
-        subject: &str,
-        body: &str,
-        ctx: &mut Ctx,
-    ) {
+    fn send_out(&self, state: &mut State, heard: &[&str], notice: &Notice, ctx: &mut Ctx) {
+        let priority = notice.priority;
         let message = |channel, recipient: String, ctx: &mut Ctx| Requested {
             notification: NotificationId(ctx.id()),
             channel,
             recipient,
             priority,
-            subject: subject.to_owned(),
-            body: body.to_owned(),
+            subject: notice.subject.clone(),
+            body: notice.body.trim().to_owned(),
         };
         if self.outlets.webhook && self.settings.webhook_priority_min <= priority && !heard.is_empty() {
             let requested = message(Channel::Webhook, heard.join(", "), ctx);
@@ -170,7 +167,7 @@ impl Notification {
                     let requested = message(Channel::Email, address.to_owned(), ctx);
                     state.outbox.send(requested, ctx);
                 }
-                Some(end) => self.hold_back(state, (address, priority, subject), end, ctx),
+                Some(end) => self.hold_back(state, (address, priority, &notice.subject), end, ctx),
             }
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 use domain::case::{Closed, FailureMode, Resolution};
 use domain::decision::{Approved, By, OnExpiry};
+use domain::report::Generated;
 use domain::{EventId, WorkOrderId};
 use jiff::SignedDuration;
 use runtime::bench::Bench;
@@ -157,6 +158,44 @@ async fn the_same_subject_is_told_once_in_a_while() {
 }
 
 #[tokio::test]
+async fn a_new_case_is_told_however_like_another_one_it_is() {
+    let mut bench = bench().await;
+    let first = bench.feed(opened(1, Priority::Low)).await;
+    let resolution = Resolution::ReturnedToNormal;
+    bench.feed(Event::CaseClosed(Closed { case: case(1), resolution, reason: String::new() })).await;
+    let Event::CaseOpened(again) = opened(1, Priority::Low) else { unreachable!() };
+    let second = bench.feed(Event::CaseOpened(Opened { case: case(2), ..again })).await;
+    assert_eq!(sent(&first).len(), 1);
+    assert_eq!(sent(&first), sent(&second));
+}
+
+#[tokio::test]
+async fn a_handover_goes_to_those_whose_role_hears_of_it() {
+    let made = |notice: Option<&str>| {
+        Event::ReportGenerated(Generated {
+            report: "handover-1".into(),
+            report_type: "shift_handover".to_owned(),
+            format: "json".to_owned(),
+            content: "{}".to_owned(),
+            data_points: 0,
+            error: None,
+            notice: notice.map(str::to_owned),
+        })
+    };
+    let mut bench = mailing(settings()).await;
+    let said = bench.feed(made(Some("Open cases: 0"))).await;
+    let subject = "Shift handover at Wed 2025-12-31 21:00 -03".to_owned();
+    let told = sent(&said).into_iter().filter(|(.., channel)| *channel == Channel::Console);
+    assert_eq!(told.map(|(role, ..)| role).collect::<Vec<_>>(), ["operator", "maintenance_supervisor"]);
+    assert_eq!(
+        mails(&said),
+        [("ana@example.org".to_owned(), subject.clone()), ("rui@example.org".to_owned(), subject)]
+    );
+    assert_eq!(body(&said), "Open cases: 0\nThe whole report is handover-1.");
+    assert_eq!(bench.feed(made(None)).await, [], "whoever asked for one reads it");
+}
+
+#[tokio::test]
 async fn a_flood_is_held_back_counted_and_told() {
     let mut bench = bench_with(Settings { per_hour_max: 2, escalate_minutes: 0, ..settings() }, false).await;
     for n in 1..=2 {
@@ -167,11 +206,13 @@ async fn a_flood_is_held_back_counted_and_told() {
     }
     let critical = bench.feed(opened(6, Priority::Critical)).await;
     assert_eq!(recipients(&critical)[0], "operator", "what is critical comes through");
-    assert!(body(&critical).ends_with("(3 messages before this one were held back.)"), "{}", body(&critical));
-    assert_eq!(bench.feed(opened(7, Priority::Low)).await, []);
+    assert_eq!(bench.feed(opened(7, Priority::Medium)).await, []);
     let later = bench.advance(after(&bench, 61)).await;
-    assert_eq!(sent(&later), [("operator".into(), "Messages were held back".into(), Channel::Console)]);
-    assert!(body(&later).ends_with("(1 messages before this one were held back.)"), "{}", body(&later));
+    assert_eq!(sent(&later), [("operator".into(), "Messages held back: 4".into(), Channel::Console)]);
+    let lines: Vec<_> = body(&later).lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[3].ends_with("  medium  Case opened: abnormal_pump on pump-7"), "{lines:?}");
+    assert!(matches!(&later[0], Event::NotificationRequested(told) if told.priority == Priority::Medium));
     assert_eq!(bench.advance(after(&bench, 600)).await, []);
 }
 
