@@ -221,11 +221,17 @@ mod tests {
 
     /// A receiver on this machine.
     async fn receiver() -> (TcpListener, Receiver) {
+        patient(8.0).await
+    }
+
+    /// One that is waited for so many seconds.
+    async fn patient(timeout_seconds: f64) -> (TcpListener, Receiver) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?token=hidden", listener.local_addr().unwrap());
         let internal = toml_list(&["127.0.0.1"]);
         let config =
             Config::defaults().with("webhook.url", url).unwrap().with("webhook.internal_hosts", internal).unwrap();
+        let config = config.with("webhook.timeout_seconds", timeout_seconds).unwrap();
         let receiver = Receiver::of(&config, Some("s3cret"), &clock()).unwrap().unwrap();
         (listener, receiver)
     }
@@ -305,6 +311,14 @@ mod tests {
     async fn a_receiver_that_stays_down_is_given_up() {
         let (said, _) = deliver(&[500, 500, 500]).await;
         assert_eq!(error(&said), "the receiver answered 500 Internal Server Error (3 of 3 tries)");
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_never_answers_is_given_up_in_time() {
+        let (_listener, receiver) = patient(0.1).await;
+        let mut bench = Bench::<WebhookDelivery>::start(Settings { tries: 1, pause_ms: 0 }, Some(receiver));
+        let said = bench.feed(requested(Channel::Webhook)).await;
+        assert!(error(&said).contains("timed out"), "{said:?}");
     }
 
     #[tokio::test]

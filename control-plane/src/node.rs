@@ -34,6 +34,18 @@ const BACKLOG: u32 = 1024;
 
 /// The sections whose numbers are limits.
 const LIMITED: [&str; 5] = ["server", "tls", "limits", "rate_limits", "sessions"];
+/// Limits among the numbers of other sections.
+const LIMITED_BESIDE: [&str; 9] = [
+    "supervision.handle_deadline_seconds",
+    "supervision.attempts_max",
+    "supervision.attempts_fatal_max",
+    "supervision.chunk_events_max",
+    "supervision.dead_letters_max",
+    "store.size_bytes_max",
+    "store.tail_events_max",
+    "store.tail_bytes_max",
+    "webhook.timeout_seconds",
+];
 
 /// `[audit]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -135,6 +147,9 @@ impl Node {
             let settings: BTreeMap<String, serde_json::Value> = config.section(section)?;
             let numbers = settings.iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
             numbers.for_each(|(name, value)| metrics.limit(&format!("{section}.{name}"), value));
+        }
+        for name in LIMITED_BESIDE {
+            metrics.limit(name, config.section(name)?);
         }
         let secrets = secrets()?;
         let (tree, intake) = agents::tree(&config, &store, &clock, &secrets)?;

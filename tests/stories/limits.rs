@@ -60,6 +60,8 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
     const SLOW_CONNECTIONS: &str = "tests/stories/slow_connections.rs";
     const SESSIONS: &str = "control-plane/src/access/session.rs";
     const TLS: &str = "control-plane/src/tls.rs";
+    const DELIVERY: &str = "runtime/tests/delivery.rs";
+    const MEMORY: &str = "persistence/tests/store/log.rs";
     let every_slow_one = || Elsewhere(SLOW_CONNECTIONS, "every_slow_connection_is_closed_within_its_limit");
     let many_headers = format!("GET /livez HTTP/1.1\r\n{}\r\n", "x-more: 1\r\n".repeat(20));
     let long_header = format!("GET /livez HTTP/1.1\r\nx-more: {}\r\n\r\n", "1".repeat(20_000));
@@ -161,11 +163,51 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
             json!(2),
             Elsewhere(SESSIONS, "the_cookie_is_out_of_reach_of_pages_and_there_are_not_too_many"),
         ),
+        (
+            "supervision.handle_deadline_seconds",
+            json!(1),
+            Elsewhere(DELIVERY, "an_agent_that_blocks_its_thread_is_abandoned_and_fenced"),
+        ),
+        (
+            "supervision.attempts_max",
+            json!(5),
+            Elsewhere(DELIVERY, "a_bad_event_becomes_a_dead_letter_after_five_attempts_and_harms_no_other"),
+        ),
+        (
+            "supervision.attempts_fatal_max",
+            json!(3),
+            Elsewhere("runtime/src/rules/attempts.rs", "an_event_that_ends_the_process_is_given_up_sooner"),
+        ),
+        (
+            "supervision.chunk_events_max",
+            json!(2),
+            Elsewhere("runtime/src/rules/passage.rs", "a_chunk_is_stored_as_a_whole"),
+        ),
+        (
+            "supervision.dead_letters_max",
+            json!(2),
+            Elsewhere(
+                "tests/stories/operations.rs",
+                "an_agent_with_too_many_dead_letters_rests_instead_of_dropping_any",
+            ),
+        ),
+        (
+            "store.size_bytes_max",
+            json!(1 << 20),
+            Elsewhere("persistence/tests/store/failure.rs", "a_full_store_takes_whole_groups_or_nothing"),
+        ),
+        ("store.tail_events_max", json!(10), Elsewhere(MEMORY, "what_memory_forgets_is_read_from_the_table")),
+        ("store.tail_bytes_max", json!(10), Elsewhere(MEMORY, "what_memory_forgets_is_read_from_the_table")),
+        (
+            "webhook.timeout_seconds",
+            json!(0.1),
+            Elsewhere("agents/src/webhook_delivery.rs", "a_receiver_that_never_answers_is_given_up_in_time"),
+        ),
     ]
 }
 
 /// Defaults that were decided on, and are not to change by accident.
-const DEFAULTS: [(&str, f64); 25] = [
+const DEFAULTS: [(&str, f64); 29] = [
     ("server.connections_max", 4_096.0),
     ("server.connections_per_address_max", 64.0),
     ("server.headers_max", 64.0),
@@ -191,6 +233,10 @@ const DEFAULTS: [(&str, f64); 25] = [
     ("sessions.idle_minutes", 30.0),
     ("sessions.hours_max", 12.0),
     ("tls.handshake_timeout_seconds", 10.0),
+    ("supervision.attempts_max", 5.0),
+    ("supervision.chunk_events_max", 256.0),
+    ("supervision.dead_letters_max", 10_000.0),
+    ("webhook.timeout_seconds", 8.0),
 ];
 
 /// A node on which `setting` is `value`, and what cannot be larger is not.

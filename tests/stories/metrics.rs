@@ -97,7 +97,8 @@ async fn labels_take_their_values_from_closed_sets() {
         let table: toml::Table = config::Config::defaults().section(section).unwrap();
         table.keys().map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
     };
-    let settings = ["server", "tls", "limits", "rate_limits", "sessions"].into_iter().flat_map(limited).collect();
+    let sections = ["server", "tls", "limits", "rate_limits", "sessions", "supervision", "store", "webhook"];
+    let settings = sections.into_iter().flat_map(limited).collect();
     let sets = BTreeMap::from([
         ("agent", agents),
         ("state", runtime::State::ALL.iter().map(|state| state.as_str().to_owned()).collect()),
