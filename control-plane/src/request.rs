@@ -273,12 +273,23 @@ pub(crate) async fn read_body(
     };
     let began = Instant::now();
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
-    futures_util::pin_mut!(body);
+    let late = tokio::time::sleep_until(began + app.body_pace.patience(0).0);
+    futures_util::pin_mut!(body, late);
     loop {
-        let (patience, limit) = app.body_pace.patience(whole.len());
-        let Ok(part) = tokio::time::timeout_at(began + patience, body.try_next()).await else {
-            app.metrics.limit_reached(limit);
-            return Err(ApiError::Timeout("The request body did not arrive in time".to_owned()));
+        let part = tokio::select! {
+            biased;
+            part = body.try_next() => part,
+            // What came meanwhile may have earned more time. It is reckoned here and not with each piece, of which a
+            // slow client sends many.
+            () = &mut late => {
+                let (patience, limit) = app.body_pace.patience(whole.len());
+                if began.elapsed() < patience {
+                    late.as_mut().reset(began + patience);
+                    continue;
+                }
+                app.metrics.limit_reached(limit);
+                return Err(ApiError::Timeout("The request body did not arrive in time".to_owned()));
+            }
         };
         let Some(mut part) = part.map_err(interrupted)? else { return Ok((whole.freeze(), Some(permit))) };
         if bytes_max < whole.len() + part.remaining() {
