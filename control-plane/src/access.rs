@@ -14,11 +14,12 @@ pub(crate) use session::{CSRF, Opened, Settings as SessionSettings};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::rate::Rates;
+use crate::request::Call;
 use crate::routes::{Route, Scope};
 use crate::server::Peer;
 use dashmap::DashMap;
 use domain::access::{SessionClosed, SessionOpened};
-use domain::{Event, Timestamp};
+use domain::{CorrelationId, Event, Timestamp};
 use key::{digest, prefix_of};
 use persistence::admin::Change;
 use persistence::keys::{self, ApiKey};
@@ -284,9 +285,14 @@ impl Access {
     }
 
     /// Opens a session for `caller`, which is recorded; gives it with what sets its cookie.
-    pub(crate) async fn open_session(&self, app: &App, caller: &Caller) -> Result<(Opened, String), ApiError> {
+    pub(crate) async fn open_session(
+        &self,
+        app: &App,
+        caller: &Caller,
+        correlation: &CorrelationId,
+    ) -> Result<(Opened, String), ApiError> {
         let principal = caller.principal.clone().ok_or_else(no_stranger)?;
-        self.open(app, principal, &caller.name, false).await
+        self.open(app, correlation, principal, &caller.name, false).await
     }
 
     /// A one-time link to a session of `caller`: its token, and its end.
@@ -296,21 +302,16 @@ impl Access {
     }
 
     /// Opens the session that a one-time link stands for.
-    pub(crate) async fn follow(
-        &self,
-        app: &App,
-        token: &str,
-        peer: Option<Peer>,
-    ) -> Result<(Opened, String), ApiError> {
+    pub(crate) async fn follow(&self, app: &App, call: &Call, token: &str) -> Result<(Opened, String), ApiError> {
         let principal = self.0.sessions.follow(token, self.0.clock.now());
         let caller = match &principal {
             Some(principal) => self.resolve(principal).await?,
             None => None,
         };
         match (principal, caller) {
-            (Some(principal), Some(caller)) => self.open(app, principal, &caller.name, true).await,
+            (Some(principal), Some(caller)) => self.open(app, &call.correlation(), principal, &caller.name, true).await,
             _ => {
-                self.0.rates.failed_login(peer).await?;
+                self.0.rates.failed_login(call.peer).await?;
                 Err(ApiError::Forbidden("The link was used already, or its time is over".to_owned()))
             }
         }
@@ -319,13 +320,14 @@ impl Access {
     async fn open(
         &self,
         app: &App,
+        correlation: &CorrelationId,
         principal: Principal,
         by: &str,
         by_link: bool,
     ) -> Result<(Opened, String), ApiError> {
         let opened = self.0.sessions.open(principal, self.0.clock.now())?;
         let event = SessionOpened { session: opened.id, by: by.to_owned(), by_link, ends_at: opened.ends_at };
-        app.append(vec![app.event(&crate::request::fresh_correlation(), Event::SessionOpened(event))], None).await?;
+        app.append(vec![app.event(correlation, Event::SessionOpened(event))], None).await?;
         let cookie = self.0.sessions.set_cookie(&opened.cookie);
         Ok((opened, cookie))
     }
@@ -336,15 +338,10 @@ impl Access {
     }
 
     /// Ends the session of a request; gives what removes its cookie.
-    pub(crate) async fn close_session(
-        &self,
-        app: &App,
-        caller: &Caller,
-        headers: &HeaderMap,
-    ) -> Result<String, ApiError> {
-        if let Some(session) = self.0.sessions.close(headers) {
-            let event = SessionClosed { session, by: caller.name.clone() };
-            let event = app.event(&crate::request::fresh_correlation(), Event::SessionClosed(event));
+    pub(crate) async fn close_session(&self, app: &App, call: &Call) -> Result<String, ApiError> {
+        if let Some(session) = self.0.sessions.close(&call.headers) {
+            let event = SessionClosed { session, by: call.caller.name.clone() };
+            let event = app.event(&call.correlation(), Event::SessionClosed(event));
             app.append(vec![event], None).await?;
         }
         Ok(self.0.sessions.set_cookie(""))

@@ -1,5 +1,6 @@
 //! Who gets in.
 
+use reqwest::Method;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -49,6 +50,22 @@ async fn the_command_line_changes_keys_while_a_node_runs_and_while_none_does() {
     told(folder.path(), &["keys", "rotate", &third[..16]]);
     assert!(told(folder.path(), &["keys", "list"]).contains("line-4"));
     assert!(told(folder.path(), &["audit", "verify"]).contains("holds"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_keys_or_sessions_is_found_by_the_id_of_its_request() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    for (path, body, event) in [
+        ("/api/v1/keys", json!({ "name": "line-3", "scopes": ["data:read"] }), "key_created"),
+        ("/api/v1/sessions", json!({}), "session_opened"),
+    ] {
+        let asked = client.request(Method::POST, path).header("x-request-id", event).json(&body);
+        client.send(asked).await.ok();
+        let events = client.get(&format!("/api/v1/events?correlation_id={event}")).await.ok();
+        assert_eq!(events["events"][0]["type"], event, "{events:#}");
+    }
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants;
 use crate::reply::Reply;
-use crate::request::{Call, fresh_correlation, lax};
+use crate::request::{Call, lax};
 use domain::Event;
 use persistence::admin::Change;
 use persistence::keys::{self, ApiKey};
@@ -134,7 +134,7 @@ async fn create(app: App, call: Call) -> Result<Reply, ApiError> {
     let expires_at = hours.map(|hours| app.now() + HOUR.mul_f64(hours));
     let NewKey { secret, kept } = new_key(&name, scopes, app.now(), expires_at).map_err(ApiError::internal)?;
     let made = Made { key: secret, shown: shown(&kept, &app) };
-    commit(&app, change::creation(kept, &call.caller.name)).await?;
+    commit(&app, &call, change::creation(kept, &call.caller.name)).await?;
     Reply::json(&made)
 }
 
@@ -152,7 +152,7 @@ async fn rotate(app: App, call: Call) -> Result<Reply, ApiError> {
     let NewKey { secret, kept } = change::successor(&old, app.now()).map_err(ApiError::internal)?;
     let ends_at = app.now() + HOUR.mul_f64(overlap);
     let made = Made { key: secret, shown: shown(&kept, &app) };
-    commit(&app, change::rotation(&old, kept, ends_at, &call.caller.name)).await?;
+    commit(&app, &call, change::rotation(&old, kept, ends_at, &call.caller.name)).await?;
     app.access.forget(&old.prefix);
     Reply::json(&made)
 }
@@ -160,7 +160,7 @@ async fn rotate(app: App, call: Call) -> Result<Reply, ApiError> {
 async fn revoke(app: App, call: Call) -> Result<Reply, ApiError> {
     let old = wanted(&app, &call).await?;
     if old.revoked_at.is_none() {
-        commit(&app, change::revocation(&old, app.now(), &call.caller.name)).await?;
+        commit(&app, &call, change::revocation(&old, app.now(), &call.caller.name)).await?;
         app.access.forget(&old.prefix);
     }
     let revoked_at = old.revoked_at.or(Some(app.now()));
@@ -168,8 +168,8 @@ async fn revoke(app: App, call: Call) -> Result<Reply, ApiError> {
 }
 
 /// Changes a key and records it, in one commit.
-async fn commit(app: &App, (change, event): (Change, Event)) -> Result<(), ApiError> {
-    let event = app.event(&fresh_correlation(), event);
+async fn commit(app: &App, call: &Call, (change, event): (Change, Event)) -> Result<(), ApiError> {
+    let event = app.event(&call.correlation(), event);
     Ok(app.store.admin_told(change, vec![event]).await?)
 }
 

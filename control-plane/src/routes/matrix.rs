@@ -3,6 +3,7 @@
 use super::{ROUTES, Route, Scope, all, entry, params};
 use crate::access::{Access, NewKey, SCOPES, new_key};
 use crate::node::Node;
+use crate::request::fresh_correlation;
 use crate::server::answer;
 use bytes::Bytes;
 use config::Config;
@@ -96,7 +97,7 @@ async fn sessions(node: &Node) -> Vec<Identity> {
         .check(entry("GET", "/health/db"), &headers.into_iter().collect(), None)
         .await
         .expect("the first key opens everything");
-    let (opened, cookie) = access.open_session(app, &owner).await.expect("a session");
+    let (opened, cookie) = access.open_session(app, &owner, &fresh_correlation()).await.expect("a session");
     let cookie = cookie.split(';').next().expect("a cookie").to_owned();
     let with = |name: &str, more: &[(&'static str, &str)], reads_only| {
         let mut headers = vec![("cookie", cookie.clone()), ("host", "here".to_owned())];

@@ -74,7 +74,7 @@ fn session(id: Uuid, caller: &Caller, csrf_token: String, ends_at: Timestamp) ->
 }
 
 async fn open(app: App, call: Call) -> Result<Reply, ApiError> {
-    let (opened, cookie) = app.access.open_session(&app, &call.caller).await?;
+    let (opened, cookie) = app.access.open_session(&app, &call.caller, &call.correlation()).await?;
     let told = session(opened.id, &call.caller, opened.csrf, opened.ends_at);
     Ok(Reply::json(&told)?.header("set-cookie", &cookie))
 }
@@ -87,7 +87,7 @@ async fn current(app: App, call: Call) -> Result<Reply, ApiError> {
 }
 
 async fn close(app: App, call: Call) -> Result<Reply, ApiError> {
-    let cookie = app.access.close_session(&app, &call.caller, &call.headers).await?;
+    let cookie = app.access.close_session(&app, &call).await?;
     Ok(Reply::json(&Closed { status: "closed" })?.header("set-cookie", &cookie))
 }
 
@@ -101,7 +101,7 @@ async fn follow(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let token = query.required("token", lax::string);
     query.finish()?;
-    let (_, cookie) = app.access.follow(&app, &token, call.peer).await?;
+    let (_, cookie) = app.access.follow(&app, &call, &token).await?;
     // The token is used up; what follows is an ordinary page.
     let reply = Reply::json(&Opened { status: "open" })?.status(StatusCode::SEE_OTHER);
     Ok(reply.header("location", "/").header("set-cookie", &cookie))
