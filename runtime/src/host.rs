@@ -5,6 +5,7 @@
 
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
+use crate::rules::checkpoint::{self, Since};
 use crate::rules::passage::{Mark, Next, Passage};
 use crate::rules::restart::Exit;
 use crate::slot::{HostMessage, Slot, State};
@@ -62,8 +63,8 @@ struct Place<S> {
     in_hand: InHand,
     passage: Passage,
     state: S,
-    handled_since_checkpoint: u64,
-    checkpointed_at: Instant,
+    /// What came after the last checkpoint.
+    since: Since,
 }
 
 /// Why an incarnation ends.
@@ -139,7 +140,10 @@ impl<A: Agent> Tenure<A> {
             return Ok(());
         }
         if self.place.is_none() {
-            self.place = Some(self.begin().await?);
+            let mut place = self.begin().await?;
+            // What took long to rebuild is not rebuilt again, even if no chunk is ever handled to its end.
+            self.checkpoint_if_due(&mut place);
+            self.place = Some(place);
         }
         if self.chunk().await? {
             self.slot.wake();
@@ -159,22 +163,16 @@ impl<A: Agent> Tenure<A> {
         let incarnation = self.shared.store.begin(A::NAME, A::ORIGIN, charged, held).await?;
         self.slot.settle();
         let Incarnation { epoch, cursor, .. } = incarnation;
-        let state = self.replay(epoch, cursor).await?;
+        let (state, since) = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
-        Ok(Place {
-            epoch,
-            in_hand,
-            passage: Passage::begin(&incarnation),
-            state,
-            handled_since_checkpoint: 0,
-            checkpointed_at: Instant::now(),
-        })
+        Ok(Place { epoch, in_hand, passage: Passage::begin(&incarnation), state, since })
     }
 
     /// The state at `cursor`: the last checkpoint, and what was handled since, with its emissions discarded.
-    async fn replay(&self, epoch: i64, cursor: Seq) -> Result<A::State, End> {
+    async fn replay(&self, epoch: i64, cursor: Seq) -> Result<(A::State, Since), End> {
+        let mut since = Since::default();
         if matches!(A::EFFECTS, Effects::Outside { .. }) {
-            return Ok(A::State::default());
+            return Ok((A::State::default(), since));
         }
         let log = self.shared.store.log();
         let checkpoint = log.checkpoint(A::NAME, A::STATE_VERSION).await?;
@@ -188,7 +186,7 @@ impl<A: Agent> Tenure<A> {
             },
             _ if A::ORIGIN == Origin::Now && epoch == 1 => {
                 self.save(epoch, cursor, &A::State::default());
-                return Ok(A::State::default());
+                return Ok((A::State::default(), since));
             }
             _ => (Seq(0), A::State::default()),
         };
@@ -197,22 +195,25 @@ impl<A: Agent> Tenure<A> {
             let events = log.after(at, self.shared.settings.chunk_events_max).await?;
             for envelope in events.iter().take_while(|envelope| envelope.seq <= cursor) {
                 at = envelope.seq;
+                since.events += 1;
                 if buried.contains(&envelope.seq) {
                     continue;
                 }
                 let heard = heard::<A>(envelope, log).await?;
                 if let Some(message) = A::accept(&heard.event) {
+                    let began = Instant::now();
                     self.handle(&mut state, message, &heard).await.map_err(|failure| match failure {
                         Failure::Unavailable(error) => End::Unavailable(error),
                         Failure::Failed(error) => End::Other(format!("replay of event {}: {error:#}", envelope.seq)),
                     })?;
+                    since.handling += began.elapsed();
                 }
             }
             if events.is_empty() {
                 return Err(End::Other(format!("the log ends at {at}, before the cursor {cursor}")));
             }
         }
-        Ok(state)
+        Ok((state, since))
     }
 
     /// Handles one event, guarded against panics and endless waits.
@@ -266,7 +267,7 @@ impl<A: Agent> Tenure<A> {
         let limit = place.passage.read(self.shared.settings.chunk_events_max);
         let events = self.shared.store.log().after(place.passage.scanned(), limit).await?;
         let mut said = Said::default();
-        let mut handled = 0;
+        let mut handling = Duration::ZERO;
         for envelope in &events {
             // What was read before a pause is left for later: nothing is handled once a pause was acknowledged.
             if self.slot.paused.load(Ordering::SeqCst) || until.is_some_and(|until| until < envelope.seq) {
@@ -287,6 +288,7 @@ impl<A: Agent> Tenure<A> {
                     continue;
                 }
             }
+            let began = Instant::now();
             place.in_hand.take(Held { epoch: place.epoch, seq: envelope.seq })?;
             let handled_so = self.handle(&mut place.state, message, &heard).await;
             if !self.slot.is_current(self.generation) {
@@ -305,10 +307,11 @@ impl<A: Agent> Tenure<A> {
                         "event handled"
                     );
                     said.append(more);
-                    handled += 1;
+                    handling += began.elapsed();
                     place.passage.handled(envelope.seq);
-                    if matches!(A::EFFECTS, Effects::Outside { .. }) {
-                        // What has happened outside is written down before anything else happens there.
+                    // What has happened outside is written down before anything else happens there.
+                    let is_outside = matches!(A::EFFECTS, Effects::Outside { .. });
+                    if is_outside || self.shared.settings.chunk_time() <= handling {
                         break;
                     }
                 }
@@ -328,8 +331,9 @@ impl<A: Agent> Tenure<A> {
             self.commit(place, mark, said, None).await?;
         }
         // Only now: what is not committed yet still lags, and others have yet to hear what was said about it.
-        self.slot.scanned.store(place.passage.scanned().0, Ordering::SeqCst);
-        place.handled_since_checkpoint += handled;
+        let scanned = Seq(self.slot.scanned.swap(place.passage.scanned().0, Ordering::SeqCst));
+        place.since.handling += handling;
+        place.since.events += (place.passage.scanned().0 - scanned.0).unsigned_abs();
         self.checkpoint_if_due(place);
         if until.is_some_and(|until| until <= place.passage.scanned()) {
             self.rest("drain").await?;
@@ -394,21 +398,23 @@ impl<A: Agent> Tenure<A> {
     }
 
     fn checkpoint_if_due(&self, place: &mut Place<A::State>) {
-        let settings = &self.shared.settings;
-        let due = settings.checkpoint_events_min <= place.handled_since_checkpoint
-            && settings.checkpoint_interval() <= place.checkpointed_at.elapsed();
+        let Some(saving) = self.slot.saving() else { return };
+        let due = checkpoint::is_due(&self.shared.settings.checkpoints(), place.since, saving);
         if due && matches!(A::EFFECTS, Effects::None) {
-            place.handled_since_checkpoint = 0;
-            place.checkpointed_at = Instant::now();
+            place.since = Since::default();
             self.save(place.epoch, place.passage.cursor(), &place.state);
         }
     }
 
     /// Saves a checkpoint off the actor: it is a cache, so nobody waits for it.
     fn save(&self, epoch: i64, cursor: Seq, state: &A::State) {
-        let (state, store) = (state.clone(), self.shared.store.clone());
+        let began = Instant::now();
+        self.slot.saves();
+        let (state, store, slot) = (state.clone(), self.shared.store.clone(), Arc::clone(&self.slot));
         self.shared.tasks.spawn(async move {
             let bytes = tokio::task::spawn_blocking(move || postcard::to_stdvec(&state)).await;
+            // The wait for the writer, which does other things as well, says nothing about the state.
+            let took = began.elapsed();
             let saved = match bytes {
                 Ok(Ok(bytes)) => store
                     .checkpoint(A::NAME, epoch, cursor, A::STATE_VERSION, bytes)
@@ -417,6 +423,7 @@ impl<A: Agent> Tenure<A> {
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
+            slot.saved(took);
             match saved {
                 Ok(()) => debug!(agent = A::NAME, cursor = cursor.0, "checkpoint saved"),
                 Err(error) => warn!(agent = A::NAME, %error, "checkpoint not saved"),
@@ -430,7 +437,7 @@ impl<A: Agent> Tenure<A> {
         if let Some(mark) = place.passage.rest() {
             self.commit(&mut place, mark, Said::default(), None).await?;
         }
-        if matches!(A::EFFECTS, Effects::None) && 0 < place.handled_since_checkpoint {
+        if matches!(A::EFFECTS, Effects::None) && 0 < place.since.events {
             let bytes = postcard::to_stdvec(&place.state).map_err(|error| End::Other(error.to_string()))?;
             self.shared.store.checkpoint(A::NAME, place.epoch, place.passage.cursor(), A::STATE_VERSION, bytes).await?;
         }

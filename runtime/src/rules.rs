@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod backoff;
+pub mod checkpoint;
 pub mod intensity;
 pub mod passage;
 pub mod restart;

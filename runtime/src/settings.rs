@@ -1,6 +1,6 @@
 //! `[supervision]`: how failures are met.
 
-use crate::rules::{attempts, backoff, restart};
+use crate::rules::{attempts, backoff, checkpoint, restart};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -26,10 +26,12 @@ pub struct Settings {
     pub handle_deadline_seconds: f64,
     /// Events read at once.
     pub chunk_events_max: usize,
-    /// Events between two checkpoints of a state, at least.
-    pub checkpoint_events_min: u64,
-    /// Time between two checkpoints of a state, at least, in seconds.
-    pub checkpoint_seconds_min: f64,
+    /// Time after which what was handled is committed, in seconds.
+    pub chunk_seconds_max: f64,
+    /// Time that handling what came after the last checkpoint may have taken, in seconds.
+    pub replay_seconds_max: f64,
+    /// Events seen after the last checkpoint, at most.
+    pub replay_events_max: u64,
     /// Dead letters of one agent that nobody has dealt with, at which it rests.
     pub dead_letters_max: u64,
     /// Time between two looks of the watchdog, in seconds.
@@ -54,8 +56,15 @@ impl Settings {
         Duration::from_secs_f64(self.handle_deadline_seconds)
     }
 
-    pub(crate) fn checkpoint_interval(&self) -> Duration {
-        Duration::from_secs_f64(self.checkpoint_seconds_min)
+    pub(crate) fn chunk_time(&self) -> Duration {
+        Duration::from_secs_f64(self.chunk_seconds_max)
+    }
+
+    pub(crate) fn checkpoints(&self) -> checkpoint::Settings {
+        checkpoint::Settings {
+            handling_max: Duration::from_secs_f64(self.replay_seconds_max),
+            events_max: self.replay_events_max,
+        }
     }
 
     pub(crate) fn watchdog_interval(&self) -> Duration {

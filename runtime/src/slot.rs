@@ -85,6 +85,9 @@ struct Condition {
 /// No event.
 const NEVER: i64 = i64::MAX;
 
+/// A state is being saved.
+const UNDER_WAY: u64 = u64::MAX;
+
 /// A child's place in the tree.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -107,6 +110,8 @@ pub(crate) struct Slot {
     wake: Wake,
     /// Milliseconds after `started` at which the event at hand must be done; 0 between events.
     due_ms: AtomicU64,
+    /// Microseconds that it took to save its state the last time.
+    saving_us: AtomicU64,
     door: ArcSwapOption<ActorRef<HostMessage>>,
 }
 
@@ -130,6 +135,7 @@ impl Slot {
             generation: AtomicU64::new(0),
             wake: Wake::default(),
             due_ms: AtomicU64::new(0),
+            saving_us: AtomicU64::new(0),
             door: ArcSwapOption::empty(),
         }
     }
@@ -235,6 +241,21 @@ impl Slot {
     /// The host is between events.
     pub(crate) fn idle(&self) {
         self.due_ms.store(0, Ordering::SeqCst);
+    }
+
+    /// A state begins to be saved.
+    pub(crate) fn saves(&self) {
+        self.saving_us.store(UNDER_WAY, Ordering::SeqCst);
+    }
+
+    /// The state was saved, or could not be, which took so long.
+    pub(crate) fn saved(&self, took: Duration) {
+        self.saving_us.store(u64::try_from(took.as_micros()).unwrap_or(UNDER_WAY - 1), Ordering::SeqCst);
+    }
+
+    /// Time that it took to save a state the last time; `None` while one is being saved.
+    pub(crate) fn saving(&self) -> Option<Duration> {
+        Some(self.saving_us.load(Ordering::SeqCst)).filter(|us| *us != UNDER_WAY).map(Duration::from_micros)
     }
 
     /// Whether the event at hand is overdue by more than `grace`.

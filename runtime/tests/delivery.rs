@@ -8,7 +8,7 @@ use domain::model::{TrainingFailed, TrainingRequested};
 use domain::{CorrelationId, Event, EventId, SensorId, Seq};
 use persistence::Store;
 use persistence::unit::NewEvent;
-use runtime::{Agent, Clock, Ctx, Failure, Metrics, Runtime, State, Tree, hosted};
+use runtime::{Agent, Clock, Ctx, Failure, Fatal, Metrics, Part, Runtime, State, Tree, hosted};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -77,9 +77,13 @@ struct Node {
 
 impl Node {
     async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, |config| config).await
+    }
+
+    async fn start_with(folder: &Path, change: impl FnOnce(Config) -> Config) -> Self {
         let config = Config::defaults().with("store.data_dir", folder.to_string_lossy().into_owned()).unwrap();
         let config = config.with("supervision.handle_deadline_seconds", 0.3).unwrap();
-        let config = config.with("supervision.watchdog_seconds", 0.1).unwrap();
+        let config = change(config);
         let store = Store::open(&config.section("store").unwrap()).await.unwrap();
         let agent = Numbering { attempts: Arc::default() };
         let attempts = Arc::clone(&agent.attempts);
@@ -142,6 +146,21 @@ impl Node {
         }
     }
 
+    /// Waits until the agent is in `state` after so many restarts.
+    async fn until(&self, state: State, restarts: u64) {
+        let waiting = async {
+            loop {
+                let status = self.runtime.status().await.unwrap();
+                let numbering = status.iter().find(|status| status.name == "numbering").unwrap();
+                if (numbering.state, numbering.restarts) == (state, restarts) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never {state:?}"));
+    }
+
     async fn stop(self) {
         self.runtime.stop(Duration::from_secs(10)).await;
     }
@@ -184,6 +203,76 @@ async fn an_agent_that_blocks_its_thread_is_abandoned_and_fenced() {
     // The abandoned incarnation wakes up after a while and finds itself fenced.
     node.ask(&["c"]).await;
     assert_eq!(node.said(4).await[3], "4 c");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_handled_is_committed_after_a_while_although_more_is_in_hand() {
+    let folder = TempDir::new().unwrap();
+    let change = |config: Config| config.with("supervision.chunk_seconds_max", 0.0).unwrap();
+    let node = Node::start_with(folder.path(), change).await;
+    node.ask(&["a", "b", "hang"]).await;
+    while node.attempts.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.all_said().await, ["1 a", "2 b"], "a kill would not take these away");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_took_long_to_rebuild_is_saved_before_the_next_attempt() {
+    let folder = TempDir::new().unwrap();
+    let change = |config: Config| config.with("supervision.replay_events_max", 10).unwrap();
+    let node = Node::start_with(folder.path(), change).await;
+    let (good, after) = (["a"; 20], ["b"; 5]);
+    node.ask(&[&good[..], &["hang"], &after].concat()).await;
+    let log = node.runtime.store().log();
+    let saved = loop {
+        if let Some((cursor, _)) = log.checkpoint("numbering", 1).await.unwrap() {
+            break cursor;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(saved, Seq(20), "not only once the bad event is behind");
+    assert_eq!(node.said(25).await[24], "25 b");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_ends_again_and_again_is_quarantined_and_tried_once_more_later() {
+    let folder = TempDir::new().unwrap();
+    let change = |config: Config| {
+        let config = config.with("supervision.backoff_first_ms", 1).unwrap();
+        config.with("supervision.quarantine_probe_seconds", 1.0).unwrap()
+    };
+    let node = Node::start_with(folder.path(), change).await;
+    for restarts in 0..6 {
+        node.until(State::Running, restarts).await;
+        assert!(node.runtime.kill("numbering").await);
+    }
+    node.until(State::Quarantined, 6).await;
+    node.ask(&["a"]).await;
+    assert_eq!(node.runtime.lag(), 0, "nobody waits for it");
+    node.until(State::Running, 6).await;
+    assert_eq!(node.said(1).await, ["1 a"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_without_which_nothing_goes_ends_the_node_when_it_fails_again_and_again() {
+    let folder = TempDir::new().unwrap();
+    let change = |config: Config| config.with("supervision.backoff_first_ms", 1).unwrap();
+    let node = Node::start_with(folder.path(), change).await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let hopeless = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { anyhow::bail!("it never works") }
+    };
+    node.runtime.add(Part::new("hopeless", hopeless, || {})).unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(20), node.runtime.failed()).await.unwrap();
+    assert_eq!(failed, Fatal { part: "hopeless", disk: false });
+    assert_eq!(runs.load(Ordering::SeqCst), 6, "five restarts are allowed");
     node.stop().await;
 }
 
