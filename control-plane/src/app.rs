@@ -227,14 +227,8 @@ impl App {
         })
     }
 
-    /// Hands readings to the agent that acquires data and awaits their commit.
-    pub(crate) async fn submit(
-        &self,
-        items: Vec<Result<Incoming, Problem>>,
-        correlation: &CorrelationId,
-        key: Option<Key>,
-        permit: Permit,
-    ) -> Result<Outcome, ApiError> {
+    /// Credit for `bytes` of readings, unless the agents are too far behind or the disk is nearly full.
+    pub(crate) fn admit_readings(&self, bytes: usize) -> Result<Permit, ApiError> {
         if self.limits.lag_events_max < self.runtime.lag() {
             self.metrics.limit_reached(Limit::LagEvents);
             return Err(ApiError::unavailable("The agents are too far behind to take more readings; try again"));
@@ -246,6 +240,17 @@ impl App {
                 retry_after_seconds: DISK_RETRY_SECONDS,
             });
         }
+        self.admit(bytes)
+    }
+
+    /// Hands readings to the agent that acquires data and awaits their commit.
+    pub(crate) async fn submit(
+        &self,
+        items: Vec<Result<Incoming, Problem>>,
+        correlation: &CorrelationId,
+        key: Option<Key>,
+        permit: Permit,
+    ) -> Result<Outcome, ApiError> {
         let promise = key.clone();
         if let Some(repeat) = self.recalled(promise.as_ref()).await? {
             // Only what was accepted as a whole is kept there.

@@ -11,7 +11,7 @@ use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply;
-use crate::routes::{Body, Route, request_id};
+use crate::routes::{Body, Class, Route, request_id};
 use crate::server::{self, Peer};
 use bytes::{Buf, Bytes, BytesMut};
 use domain::{CorrelationId, Timestamp};
@@ -261,7 +261,8 @@ pub(crate) async fn read_body(
         }
         return Err(too_large());
     }
-    let permit = match app.admit(n_bytes) {
+    let admitted = if route.class == Class::Ingest { app.admit_readings(n_bytes) } else { app.admit(n_bytes) };
+    let permit = match admitted {
         Ok(permit) => permit,
         Err(refused) => {
             // It mostly came along with the head: to pass over it spares both sides a new connection.

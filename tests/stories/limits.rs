@@ -116,6 +116,12 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
             Elsewhere("tests/stories/operations.rs", "a_lagging_node_refuses_readings_and_says_when_to_come_back"),
         ),
         ("limits.disk_free_bytes_min", json!(1_i64 << 60), Asks(vec![READING], 503)),
+        // Nothing of a large body is waited for.
+        (
+            "limits.disk_free_bytes_min",
+            json!(1_i64 << 60),
+            Sends(head(many, "content-length: 100000\r\nconnection: close"), "HTTP/1.1 503 "),
+        ),
         (
             "limits.string_bytes_max",
             json!(5),

@@ -105,7 +105,7 @@ async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
     let key = call.key(|| digest(fields.values()))?;
     fields.finish()?;
     let correlation = correlation.map_or_else(|| call.correlation(), |id| CorrelationId::new(id.to_string()));
-    let permit = call.permit.take().map_or_else(|| app.admit(0), Ok)?;
+    let permit = call.permit.take().map_or_else(|| app.admit_readings(0), Ok)?;
     let outcome = app.submit(readings.into_iter().map(Ok).collect(), &correlation, key, permit).await?;
     if let Some(Problem { field, message }) = outcome.items.iter().find_map(|item| item.as_ref().err()) {
         return Err(ApiError::invalid(&format!("body → {}", field.replace('.', " → ")), message));

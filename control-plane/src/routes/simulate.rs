@@ -141,7 +141,7 @@ async fn send(
     for (idx, chunk) in samples.chunks(CHUNK).enumerate() {
         let items = chunk.iter().map(|sample| Ok(incoming(sensor, sample))).collect();
         let key = key.clone().map(|key| Key { key: format!("{}/{idx}", key.key), ..key });
-        let permit = app.admit(READING_BYTES * chunk.len())?;
+        let permit = app.admit_readings(READING_BYTES * chunk.len())?;
         let outcome = app.submit(items, &correlation, key, permit).await?;
         if let Some(problem) = outcome.items.into_iter().find_map(Result::err) {
             return Err(ApiError::invalid(&format!("body → {}", problem.field), &problem.message));

@@ -162,7 +162,7 @@ async fn feed(app: &App, run: &Run, step: &str, samples: &[Sample], limit: f64) 
     let key = Key { scope: SCOPE.to_owned(), key: run.key(step), body_sha256: digest.finalize().into() };
     loop {
         let sent = async {
-            let permit = app.admit(READING_BYTES * items.len())?;
+            let permit = app.admit_readings(READING_BYTES * items.len())?;
             let items = items.iter().cloned().map(Ok).collect();
             app.submit(items, &run.correlation, Some(key.clone()), permit).await
         };

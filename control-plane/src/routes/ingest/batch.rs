@@ -70,7 +70,7 @@ pub(super) async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> 
         let message = format!("List should have at most {} items, not {}", app.limits.batch_items_max, items.len());
         return Err(ApiError::invalid("body", &message));
     }
-    let permit = call.permit.take().map_or_else(|| app.admit(0), Ok)?;
+    let permit = call.permit.take().map_or_else(|| app.admit_readings(0), Ok)?;
     let outcome = app.submit(items, &correlation, key, permit).await?;
     let batch = match outcome.ingested {
         Ingested::Stored { event, .. } => {
