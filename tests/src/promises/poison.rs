@@ -1,4 +1,7 @@
 //! Events that harm whoever handles them, among many that do not.
+//!
+//! Each event is for one of twelve agents, all of the same kind: the pauses between attempts are most of what such a run
+//! takes, and twelve can wait at once. An end of the process hits all of them, whatever they are doing.
 
 use anyhow::{Context as _, ensure};
 use config::Config;
@@ -9,7 +12,7 @@ use persistence::dead_letters::{self, Filter};
 use persistence::page::Start;
 use persistence::unit::NewEvent;
 use runtime::faults::{Fault, Faults};
-use runtime::{Agent, Clock, Ctx, Failure, Metrics, Runtime, Tree, hosted};
+use runtime::{Agent, Child, Clock, Ctx, Failure, Metrics, Runtime, Tree, hosted};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,17 +26,43 @@ use uuid::Uuid;
 const BATCH: u64 = 500;
 /// Time that one event may take, in seconds: short, because every hang costs it five times.
 const DEADLINE: f64 = 0.1;
+/// Time that replay may take, in seconds: short, because every attempt begins with one.
+const REPLAY: f64 = 0.02;
+/// Neighbours in the log that are for one agent. No divisor of the distance between two bad ones of a kind, so that
+/// each agent gets its share of them.
+const STRETCH: u64 = 97;
 
-/// Answers each request once, with the number of those that it has answered.
-struct Answering;
+/// The agents.
+const NAMES: [&str; 12] = [
+    "answering_1",
+    "answering_2",
+    "answering_3",
+    "answering_4",
+    "answering_5",
+    "answering_6",
+    "answering_7",
+    "answering_8",
+    "answering_9",
+    "answering_10",
+    "answering_11",
+    "answering_12",
+];
+
+/// The agent that the `no`th event is for.
+fn agent_of(no: u64) -> &'static str {
+    NAMES[(no / STRETCH) as usize % NAMES.len()]
+}
+
+/// Answers each request to it once, with the number of those that it has answered.
+struct Answering<const NO: usize>;
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Answered {
     count: u64,
 }
 
-impl Agent for Answering {
-    const NAME: &'static str = "answering";
+impl<const NO: usize> Agent for Answering<NO> {
+    const NAME: &'static str = NAMES[NO];
     type Settings = ();
     type Deps = ();
     type State = Answered;
@@ -45,7 +74,7 @@ impl Agent for Answering {
 
     fn accept(event: &Event) -> Option<SensorId> {
         match event {
-            Event::TrainingRequested(request) => Some(request.sensor.clone()),
+            Event::TrainingRequested(request) if request.reason == Self::NAME => Some(request.sensor.clone()),
             _ => None,
         }
     }
@@ -55,6 +84,23 @@ impl Agent for Answering {
         ctx.emit(Event::TrainingFailed(TrainingFailed { sensor, reason: answered.count.to_string() }));
         Ok(())
     }
+}
+
+fn agents() -> [Child; NAMES.len()] {
+    [
+        hosted(Answering::<0>),
+        hosted(Answering::<1>),
+        hosted(Answering::<2>),
+        hosted(Answering::<3>),
+        hosted(Answering::<4>),
+        hosted(Answering::<5>),
+        hosted(Answering::<6>),
+        hosted(Answering::<7>),
+        hosted(Answering::<8>),
+        hosted(Answering::<9>),
+        hosted(Answering::<10>),
+        hosted(Answering::<11>),
+    ]
 }
 
 /// What the event at `seq` of `n` does: 1 % panics, 0.1 % hangs, four abort the process.
@@ -71,7 +117,8 @@ fn harm(seq: Seq, n: u64) -> Option<Fault> {
 
 fn settings(folder: &Path) -> anyhow::Result<Config> {
     let config = Config::defaults().with("store.data_dir", folder.to_string_lossy().into_owned())?;
-    Ok(config.with("supervision.handle_deadline_seconds", DEADLINE)?.with("supervision.dead_letters_max", 1_000_000)?)
+    let config = config.with("supervision.handle_deadline_seconds", DEADLINE)?;
+    Ok(config.with("supervision.replay_seconds_max", REPLAY)?.with("supervision.dead_letters_max", 1_000_000)?)
 }
 
 /// What a run showed.
@@ -83,6 +130,8 @@ pub struct Report {
     pub answered_once: u64,
     /// Good ones that were not, or more than once.
     pub wrong: u64,
+    /// Answers that bear another number than the one that comes next: what their agent remembered was wrong.
+    pub misnumbered: u64,
     /// Bad ones that are dead letters after as many attempts as the rule says: three ends of the process, or five
     /// failures.
     pub dead_letters: u64,
@@ -101,7 +150,11 @@ pub struct Report {
 impl Report {
     /// Everything as promised.
     pub fn holds(&self) -> bool {
-        self.wrong == 0 && self.misjudged == 0 && self.ends <= 3 * self.killers && self.cut_short <= self.ends
+        self.wrong == 0
+            && self.misnumbered == 0
+            && self.misjudged == 0
+            && self.ends <= 3 * self.killers
+            && self.cut_short <= NAMES.len() as u64 * self.ends
     }
 }
 
@@ -154,7 +207,7 @@ async fn opened<T>(folder: &Path, work: impl AsyncFnOnce(&Store) -> anyhow::Resu
 async fn fill(folder: &Path, n: u64) -> anyhow::Result<()> {
     opened(folder, async |store| {
         for first in (0..n).step_by(usize::try_from(BATCH)?) {
-            let event = |_| NewEvent {
+            let event = |no| NewEvent {
                 id: EventId(Uuid::now_v7()),
                 cause: None,
                 correlation: CorrelationId::from("poison"),
@@ -164,7 +217,7 @@ async fn fill(folder: &Path, n: u64) -> anyhow::Result<()> {
                 event: Event::TrainingRequested(TrainingRequested {
                     sensor: SensorId::from("s"),
                     as_of: Clock::System.now(),
-                    reason: "test".to_owned(),
+                    reason: agent_of(no).to_owned(),
                 }),
             };
             store.append((first..n.min(first + BATCH)).map(event).collect(), None).await?;
@@ -183,16 +236,16 @@ pub async fn serve(folder: &Path, n: u64) -> anyhow::Result<()> {
     let config = settings(folder)?;
     let store = Store::open(&config.section("store")?).await?;
     let faults = Faults::planned(move |_, envelope| envelope.and_then(|envelope| harm(envelope.seq, n)));
-    let tree = Tree::new().agents([hosted(Answering)]).harmed_by(faults);
+    let tree = Tree::new().agents(agents()).harmed_by(faults);
     let runtime =
         Runtime::start(tree, store.clone(), Clock::System, config.section("supervision")?, Metrics::new()).await?;
     loop {
-        let done =
-            runtime.status().await?.iter().any(|agent| agent.name == "answering" && n.cast_signed() <= agent.cursor);
-        if done {
+        let status = runtime.status().await?;
+        let mut answering = status.iter().filter(|agent| NAMES.contains(&agent.name));
+        if answering.all(|agent| n.cast_signed() <= agent.cursor) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     runtime.stop(Duration::from_secs(10)).await;
     Ok(())
@@ -202,6 +255,8 @@ async fn judge(folder: &Path, n: u64) -> anyhow::Result<Report> {
     opened(folder, async |store| {
         let mut requests: HashMap<EventId, Seq> = HashMap::new();
         let mut answers: HashMap<Seq, u64> = HashMap::new();
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        let mut misnumbered = 0;
         let mut at = Seq(0);
         loop {
             let events = store.log().after(at, 1_000).await?;
@@ -212,8 +267,11 @@ async fn judge(folder: &Path, n: u64) -> anyhow::Result<Report> {
                     (Event::TrainingRequested(_), _) => {
                         requests.insert(envelope.id, envelope.seq);
                     }
-                    (Event::TrainingFailed(_), Some(cause)) => {
+                    (Event::TrainingFailed(answer), Some(cause)) => {
                         *answers.entry(*requests.get(&cause).context("an answer to nothing")?).or_default() += 1;
+                        let count = counts.entry(envelope.source.clone()).or_default();
+                        *count += 1;
+                        misnumbered += u64::from(answer.reason != count.to_string());
                     }
                     _ => {}
                 }
@@ -240,7 +298,18 @@ async fn judge(folder: &Path, n: u64) -> anyhow::Result<Report> {
             }
         }
         let (killers, ends, took) = (0, 0, Duration::ZERO);
-        Ok(Report { events: n, answered_once, wrong, dead_letters: buried, cut_short, misjudged, killers, ends, took })
+        Ok(Report {
+            events: n,
+            answered_once,
+            wrong,
+            misnumbered,
+            dead_letters: buried,
+            cut_short,
+            misjudged,
+            killers,
+            ends,
+            took,
+        })
     })
     .await
 }
