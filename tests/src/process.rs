@@ -75,7 +75,28 @@ impl Process {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let mut child = Command::new(program()?)
+        Self::listening(Command::new(program()?), folder, key, arguments, variables)
+    }
+
+    /// The same on these of the machine's cores alone, in the words of `taskset`.
+    ///
+    /// # Errors
+    ///
+    /// It ended before it listened.
+    pub fn start_on(cores: &str, folder: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut confined = Command::new("taskset");
+        confined.args(["-c", cores]).arg(program()?);
+        Self::listening(confined, folder, None, &[], variables)
+    }
+
+    fn listening(
+        mut command: Command,
+        folder: &Path,
+        key: Option<&str>,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder)
             .args(arguments)

@@ -1,17 +1,21 @@
 //! Ten times as much as a node can take.
 //!
-//! The peak is what a node takes from clients that send their next request as soon as they have an answer. Then ten
-//! times as many requests a second are sent at fixed times, whatever the answers are, over connections that stay open.
-//! The clients share the machine's cores with the node, so they do no more than they must: their requests are made
-//! once, and of an answer they read its status and whether it says when to come back.
+//! The peak is what a node takes from clients that send their next request as soon as they have an answer. It is measured
+//! before the overload and after it, each for half as long, because a store that grows takes less. In between, ten times
+//! as many requests a second are sent at fixed times, whatever the answers are, over connections that stay open.
+//!
+//! The node has half of the machine's cores for itself and the clients have the other half, all along: else the node
+//! would lose to its own clients what they need for sending ten times as much.
 
 use super::ledger::{Ledger, Verdict};
+use super::percentile;
 use crate::client::Client;
 use crate::process::Process;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,24 +26,36 @@ use tokio::task::JoinSet;
 const CLIENTS: [u32; 2] = [16, 128];
 /// Load, as a multiple of the peak.
 const TIMES: f64 = 10.0;
-/// What a request may use of the limits that are set: what the peak needs, and half as much again.
-const REQUESTS_MAX: &str = "24";
+/// Requests that the node may have under way: what the peak needs, and half as much again. All clients come from one
+/// address.
+const SETTINGS: [(&str, &str); 2] = [
+    ("SMART_MAINTENANCE__LIMITS__INGEST_REQUESTS_MAX", "24"),
+    ("SMART_MAINTENANCE__SERVER__CONNECTIONS_PER_ADDRESS_MAX", "256"),
+];
 /// Most memory that the node may hold, in bytes.
 const RESIDENT_MAX: u64 = 400 << 20;
+/// Parts of a phase whose rates are told.
+const PARTS: usize = 6;
 
 /// What a run showed.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Readings in a request.
     pub batch: usize,
-    /// Readings taken per second at the peak.
-    pub peak: f64,
+    /// Readings taken per second at the peak: before the overload and after it.
+    pub peaks: [f64; 2],
     /// Readings taken per second under overload.
     pub goodput: f64,
+    /// That, over the mean of the peaks.
+    pub share: f64,
+    /// Readings taken per second in each sixth of the three phases.
+    pub course: [[u64; PARTS]; 3],
     /// Requests per second that were sent under overload, over those of the peak.
     pub offered: f64,
     /// Requests refused, and those of them without `Retry-After`.
     pub refused: (u64, u64),
+    /// Time within which 99 of 100 requests were taken, and within which 99 of 100 were refused, under overload.
+    pub answered_within: (Duration, Duration),
     /// Answers that are neither taken nor refused, and requests without an answer.
     pub others: u64,
     /// Largest resident set of the node, in bytes.
@@ -53,7 +69,7 @@ pub struct Report {
 impl Report {
     /// As promised.
     pub fn holds(&self) -> bool {
-        0.9 * self.peak <= self.goodput
+        0.9 <= self.share
             && 0.9 * TIMES <= self.offered
             && 0 < self.refused.0
             && self.refused.1 == 0
@@ -64,12 +80,16 @@ impl Report {
     }
 }
 
+/// What came of a phase.
 #[derive(Debug, Default)]
 struct Counts {
     taken: AtomicU64,
     refused: AtomicU64,
     without_retry_after: AtomicU64,
     others: AtomicU64,
+    // Leaves: nothing is awaited while they are held.
+    taken_within: Mutex<Vec<Duration>>,
+    refused_within: Mutex<Vec<Duration>>,
 }
 
 impl Counts {
@@ -78,48 +98,91 @@ impl Counts {
     }
 }
 
-/// Measures the peak with requests of `batch` readings for a third of `seconds`, then sends ten times as much for
-/// `seconds`.
+/// A phase that is over.
+struct Phase {
+    counts: Arc<Counts>,
+    /// Requests taken in each part of it.
+    parts: [u64; PARTS],
+    took: Duration,
+    /// Largest resident set of the node, in bytes.
+    resident_max: u64,
+}
+
+impl Phase {
+    /// Requests taken per second.
+    fn rate(&self) -> f64 {
+        self.counts.taken.load(Ordering::SeqCst) as f64 / self.took.as_secs_f64()
+    }
+
+    /// Readings taken per second in each part, in requests of `batch`.
+    fn course(&self, batch: usize) -> [u64; PARTS] {
+        let part = self.took.as_secs_f64() / PARTS as f64;
+        self.parts.map(|taken| (taken as f64 * batch as f64 / part).round() as u64)
+    }
+}
+
+/// Measures the peak with requests of `batch` readings, sends ten times as much for `seconds`, and measures the peak
+/// once more. Confines the whole calling process to the clients' cores.
 ///
 /// # Errors
 ///
-/// The node does not start, or does not come to rest in the end.
+/// The machine has but one core, the node does not start, or does not come to rest in the end.
 pub async fn run(seconds: u64, batch: usize) -> anyhow::Result<Report> {
     let folder = TempDir::new()?;
-    let settings = [("SMART_MAINTENANCE__LIMITS__INGEST_REQUESTS_MAX", REQUESTS_MAX)];
-    let node = Process::start_with(folder.path(), None, &[], &settings)?;
+    let n_cores = std::thread::available_parallelism()?.get();
+    ensure!(2 <= n_cores, "node and clients need a core each");
+    let node = Process::start_on(&format!("0-{}", n_cores / 2 - 1), folder.path(), &SETTINGS)?;
+    confine(&format!("{}-{}", n_cores / 2, n_cores - 1))?;
     let client = node.client().clone();
     let request: Arc<[u8]> = request(&client, batch)?.into();
     let phase = Duration::from_secs(seconds);
     // Once in vain, so that sensors are known and detectors warm.
     press(&client, &request, CLIENTS[0], phase / 6, None, &node).await?;
-    let (counts, _) = press(&client, &request, CLIENTS[0], phase / 3, None, &node).await?;
-    let peak = counts.taken.load(Ordering::SeqCst) as f64 / (phase / 3).as_secs_f64();
+    let before = press(&client, &request, CLIENTS[0], phase / 2, None, &node).await?;
     let ledger = Ledger::default();
     let stop = Arc::new(AtomicBool::new(false));
     let mut beside = JoinSet::new();
     beside.spawn(ledger.clone().send(client.clone(), Arc::clone(&stop)));
-    let (counts, resident_max) = press(&client, &request, CLIENTS[1], phase, Some(TIMES * peak), &node).await?;
+    let over = press(&client, &request, CLIENTS[1], phase, Some(TIMES * before.rate()), &node).await?;
     let ended = Instant::now();
     let mut probe = Wire::open(&client).await?;
     while probe.send(&request).await?.status != 200 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let recovered_after = ended.elapsed();
+    let after = press(&client, &request, CLIENTS[0], phase / 2, None, &node).await?;
     stop.store(true, Ordering::SeqCst);
     beside.join_all().await;
     let verdict = ledger.compare(&client).await?;
+    let peak = (before.rate() + after.rate()) / 2.0;
+    let within =
+        |times: &Mutex<Vec<Duration>>| percentile(&mut times.lock().unwrap_or_else(PoisonError::into_inner), 0.99);
+    let counts = &over.counts;
     Ok(Report {
         batch,
-        peak: peak * batch as f64,
-        goodput: counts.taken.load(Ordering::SeqCst) as f64 / phase.as_secs_f64() * batch as f64,
-        offered: counts.all() as f64 / phase.as_secs_f64() / peak.max(1.0),
+        peaks: [&before, &after].map(|phase| phase.rate() * batch as f64),
+        goodput: over.rate() * batch as f64,
+        share: over.rate() / peak.max(1.0),
+        course: [&before, &over, &after].map(|phase| phase.course(batch)),
+        offered: counts.all() as f64 / over.took.as_secs_f64() / before.rate().max(1.0),
         refused: (counts.refused.load(Ordering::SeqCst), counts.without_retry_after.load(Ordering::SeqCst)),
+        answered_within: (within(&counts.taken_within), within(&counts.refused_within)),
         others: counts.others.load(Ordering::SeqCst),
-        resident_max,
+        resident_max: [&before, &over, &after].iter().map(|phase| phase.resident_max).max().unwrap_or_default(),
         recovered_after,
         verdict,
     })
+}
+
+/// Keeps this process, with all its threads, on these of the machine's cores.
+fn confine(cores: &str) -> anyhow::Result<()> {
+    let confined = Command::new("taskset")
+        .args(["--all-tasks", "--pid", "--cpu-list", cores, &std::process::id().to_string()])
+        .stdout(Stdio::null())
+        .status()
+        .context("taskset is missing: install util-linux")?;
+    ensure!(confined.success(), "the clients cannot be confined to cores {cores}");
+    Ok(())
 }
 
 /// A whole request, ready to be sent again and again.
@@ -136,7 +199,6 @@ fn request(client: &Client, batch: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Sends for `phase` over `n_connections`: `per_second` in all at fixed times, or each as soon as it has an answer.
-/// Tells what came of it, and the largest resident set of `node`.
 async fn press(
     client: &Client,
     request: &Arc<[u8]>,
@@ -144,7 +206,7 @@ async fn press(
     phase: Duration,
     per_second: Option<f64>,
     node: &Process,
-) -> anyhow::Result<(Arc<Counts>, u64)> {
+) -> anyhow::Result<Phase> {
     let counts = Arc::new(Counts::default());
     let (began, pause) =
         (Instant::now(), per_second.map(|rate| Duration::from_secs_f64(f64::from(n_connections) / rate)));
@@ -157,9 +219,18 @@ async fn press(
             while began.elapsed() < phase {
                 tokio::time::sleep(due.saturating_duration_since(Instant::now())).await;
                 due += pause.unwrap_or_default();
-                let count = match wire.send(&request).await {
-                    Ok(Told { status: 200, .. }) => &counts.taken,
+                let sent = Instant::now();
+                let answer = wire.send(&request).await;
+                let within = |times: &Mutex<Vec<Duration>>| {
+                    times.lock().unwrap_or_else(PoisonError::into_inner).push(sent.elapsed());
+                };
+                let count = match answer {
+                    Ok(Told { status: 200, .. }) => {
+                        within(&counts.taken_within);
+                        &counts.taken
+                    }
                     Ok(Told { status: 429 | 503, retry_after }) => {
+                        within(&counts.refused_within);
                         counts.without_retry_after.fetch_add(u64::from(!retry_after), Ordering::SeqCst);
                         &counts.refused
                     }
@@ -173,15 +244,23 @@ async fn press(
             anyhow::Ok(())
         });
     }
-    let mut resident_max = 0;
-    while began.elapsed() < phase {
-        resident_max = resident_max.max(resident(node.id())?);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let (mut resident_max, mut ends) = (0, [0; PARTS]);
+    for (no, end) in (1..).zip(&mut ends) {
+        while began.elapsed() < phase.mul_f64(f64::from(no) / PARTS as f64) {
+            resident_max = resident_max.max(resident(node.id())?);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        *end = counts.taken.load(Ordering::SeqCst);
     }
     for ended in clients.join_all().await {
         ended?;
     }
-    Ok((counts, resident_max))
+    let took = began.elapsed();
+    let mut parts = ends;
+    for idx in 1..PARTS {
+        parts[idx] = ends[idx] - ends[idx - 1];
+    }
+    Ok(Phase { counts, parts, took, resident_max })
 }
 
 /// What an answer says.
