@@ -135,6 +135,9 @@ async fn prove(Cli { seed, proof }: Cli) -> anyhow::Result<()> {
             for (way, p50, p99, max) in &report.resumed {
                 println!("  {way:?}: at work again after {p50:?} (half), {p99:?} (99 %), {max:?} (all)");
             }
+            for (agent, way, took) in &report.slowest {
+                println!("    among the slowest: {agent} after {way:?}: {took:?}");
+            }
             println!("  siblings that ended too: {}", report.siblings_harmed);
             println!("  readings: {:?}", report.verdict);
             for history in &report.retraced {

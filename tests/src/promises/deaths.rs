@@ -14,6 +14,7 @@ use persistence::unit::NewEvent;
 use runtime::faults::{Fault, Faults};
 use runtime::{Clock, Retraced, State};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,11 @@ impl Way {
     /// All ways.
     pub const ALL: [Self; 6] = [Self::Panic, Self::Error, Self::Kill, Self::Abort, Self::Hang, Self::Block];
 
+    /// Time after which it can be noticed at all.
+    fn deadline(self) -> Duration {
+        if matches!(self, Self::Hang | Self::Block) { DEADLINE } else { Duration::ZERO }
+    }
+
     /// What befalls the handler: those that are killed or aborted are waiting when it happens.
     fn fault(self) -> Fault {
         match self {
@@ -53,6 +59,9 @@ impl Way {
 const DEADLINE: Duration = Duration::from_millis(1_000);
 /// Longest wait for an agent to have something to do, or to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Deaths that are told one by one.
+const SLOWEST: usize = 10;
 
 /// The next blow, and when the agent it hit was struck and was at work again.
 #[derive(Debug, Default)]
@@ -105,6 +114,8 @@ pub struct Report {
     pub deaths: usize,
     /// From a death to the agent being at work again, by way: half of them, 99 of 100, all.
     pub resumed: Vec<(Way, Duration, Duration, Duration)>,
+    /// Those that took longest beyond what they may, longest first.
+    pub slowest: Vec<(&'static str, Way, Duration)>,
     /// Incarnations that ended without having been struck.
     pub siblings_harmed: u64,
     /// The ledger's word on readings.
@@ -116,10 +127,8 @@ pub struct Report {
 impl Report {
     /// Whether what must hold did.
     pub fn holds(&self) -> bool {
-        let in_time = |(way, _, p99, _): &(Way, Duration, Duration, Duration)| {
-            let allowed = if matches!(way, Way::Hang | Way::Block) { DEADLINE } else { Duration::ZERO };
-            *p99 <= allowed + Duration::from_secs(1)
-        };
+        let in_time =
+            |(way, _, p99, _): &(Way, Duration, Duration, Duration)| *p99 <= way.deadline() + Duration::from_secs(1);
         self.verdict.holds()
             && self.verdict.dead_letters == 0
             && self.siblings_harmed == 0
@@ -149,8 +158,6 @@ pub async fn run(agents: &[&'static str], ways: &[Way], times: usize) -> anyhow:
         let config = config.with("supervision.backoff_max_ms", 100).expect("the setting is there");
         let config = config.with("rate_limits.reports_per_minute_max", 1_000_000).expect("the setting is there");
         let config = config.with("rate_limits.changes_per_minute_max", 1_000_000).expect("the setting is there");
-        let config = config.with("supervision.checkpoint_events_min", 64).expect("the setting is there");
-        let config = config.with("supervision.checkpoint_seconds_min", 0.5).expect("the setting is there");
         config.with("supervision.handle_deadline_seconds", DEADLINE.as_secs_f64()).expect("the setting is there")
     };
     let node = TestNode::start_harmed(folder.path(), None, change, faults).await;
@@ -167,6 +174,7 @@ pub async fn run(agents: &[&'static str], ways: &[Way], times: usize) -> anyhow:
     let restarts =
         async || -> anyhow::Result<u64> { Ok(runtime.status().await?.iter().map(|agent| agent.restarts).sum()) };
     let mut deaths = 0;
+    let mut slowest = Vec::new();
     let mut resumed: Vec<(Way, Vec<Duration>)> = ways.iter().map(|way| (*way, Vec::new())).collect();
     for _ in 0..times {
         for agent in agents {
@@ -184,6 +192,7 @@ pub async fn run(agents: &[&'static str], ways: &[Way], times: usize) -> anyhow:
                 }
                 let back = until(|| look().1).await.with_context(|| format!("{agent} did not come back: {way:?}"))?;
                 resumed.push(back - struck);
+                slowest.push((*agent, *way, back - struck));
                 deaths += 1;
             }
         }
@@ -195,6 +204,8 @@ pub async fn run(agents: &[&'static str], ways: &[Way], times: usize) -> anyhow:
     ensure!(runtime.status().await?.iter().all(|agent| agent.state == State::Running), "all are at work in the end");
     node.stop().await;
     let retraced = retrace(folder.path()).await?;
+    slowest.sort_by_key(|(_, way, took)| Reverse(took.saturating_sub(way.deadline())));
+    slowest.truncate(SLOWEST);
     let resumed = resumed
         .into_iter()
         .map(|(way, mut times)| {
@@ -203,7 +214,7 @@ pub async fn run(agents: &[&'static str], ways: &[Way], times: usize) -> anyhow:
             (way, p50, p99, percentile(&mut times, 1.0))
         })
         .collect();
-    Ok(Report { deaths, resumed, siblings_harmed, verdict, retraced })
+    Ok(Report { deaths, resumed, slowest, siblings_harmed, verdict, retraced })
 }
 
 async fn until<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
