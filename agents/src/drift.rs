@@ -5,10 +5,12 @@
 //! the sensor's rate; which assets have an open case.
 //!
 //! A difference is drift when it is significant, large, and clearly larger than what the baseline differs within
-//! itself: a sensor that wanders all the time does not drift each time. Nothing is sampled while the asset has an open
+//! itself: a sensor that wanders all the time does not drift each time. Two full samples are compared now and then; in
+//! between each reading is watched, and what came since a change began is compared as soon as it spans a day. Nothing
+//! is sampled while the asset has an open
 //! case: a fault is `validation`'s to follow, and must not become the new normal here.
 
-use analytics::drift::{self, Comparison};
+use analytics::drift::{self, Comparison, Watch};
 use domain::case::Opened;
 use domain::reading::{Accepted, Reading};
 use domain::{AssetId, CaseId, Event, SensorId, Timestamp, drift::Detected};
@@ -27,7 +29,7 @@ pub struct Settings {
     pub recent_readings: usize,
     /// Source time between two readings of a sample at least.
     pub spacing_minutes: u32,
-    /// Readings sampled between two comparisons. At least 1.
+    /// Readings sampled between two comparisons, and readings since a change that are compared at least. At least 8.
     pub check_every: u32,
     /// Readings of a quality below this are left out, 0 to 1.
     pub quality_min: f64,
@@ -61,6 +63,8 @@ struct Sampled {
     baseline: Vec<f64>,
     recent: VecDeque<f64>,
     since_check: u32,
+    /// Follows the recent readings once there is a baseline.
+    watch: Option<Watch>,
     reported_at: Option<Timestamp>,
 }
 
@@ -79,17 +83,20 @@ pub enum Message {
 
 impl Agent for Drift {
     const NAME: &'static str = "drift";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = ();
     type State = State;
     type Message = Message;
 
     fn start(settings: Settings, (): ()) -> anyhow::Result<Self> {
-        let Settings { baseline_readings, recent_readings, check_every, noise_factor, .. } = settings;
+        let Settings { baseline_readings, recent_readings, check_every, noise_factor, ref comparison, .. } = settings;
         anyhow::ensure!(16 <= baseline_readings, "baseline_readings must be at least 16, got {baseline_readings}");
         anyhow::ensure!(8 <= recent_readings, "recent_readings must be at least 8, got {recent_readings}");
-        anyhow::ensure!(1 <= check_every, "check_every must be at least 1");
+        anyhow::ensure!(8 <= check_every, "check_every must be at least 8, got {check_every}");
         anyhow::ensure!(0.0 <= noise_factor, "noise_factor must be at least 0, got {noise_factor}");
+        let ratio = comparison.spread_ratio_min;
+        anyhow::ensure!(1.0 < ratio, "comparison.spread_ratio_min must be above 1, got {ratio}");
         Ok(Self { settings })
     }
 
@@ -123,7 +130,7 @@ impl Agent for Drift {
                 if let Some(sampled) = state.sensors.get_mut(&sensor)
                     && sampled.recent.len() == self.settings.recent_readings
                 {
-                    sampled.rebase();
+                    sampled.rebase(self.settings.recent_readings);
                 }
             }
         }
@@ -134,7 +141,7 @@ impl Agent for Drift {
 impl Drift {
     /// Takes `reading` into the samples, if its turn has come. Gives the drift, when a comparison shows one.
     fn sample(&self, state: &mut State, reading: &Reading, now: Timestamp) -> Option<Detected> {
-        let Settings { baseline_readings, recent_readings, check_every, .. } = self.settings;
+        let Settings { baseline_readings, recent_readings, .. } = self.settings;
         let sampled = state.sensors.entry(reading.sensor.id.clone()).or_default();
         let spacing = SignedDuration::from_mins(self.settings.spacing_minutes.into());
         let elapsed = sampled.newest.map(|newest| reading.taken_at.duration_since(newest));
@@ -147,57 +154,95 @@ impl Drift {
         if state.cases.values().any(|asset| *asset == reading.sensor.asset) {
             // What led up to the case is part of it.
             sampled.recent.clear();
+            sampled.watch = None;
             return None;
         }
         if sampled.baseline.len() < baseline_readings {
             sampled.baseline.push(reading.value);
             return None;
         }
+        let since = sampled.watch(self.settings.comparison.effect_size_min, reading.value);
         if sampled.recent.len() == recent_readings {
             sampled.recent.pop_front();
         }
         sampled.recent.push_back(reading.value);
         sampled.since_check += 1;
-        if sampled.recent.len() < recent_readings || sampled.since_check < check_every {
-            return None;
-        }
-        sampled.since_check = 0;
         let cooldown = SignedDuration::from_hours(self.settings.cooldown_hours.into());
         if sampled.reported_at.is_some_and(|at| now.duration_since(at) < cooldown) {
             return None;
         }
-        let Comparison { ks_statistic, p_value, psi, effect_size } = self.drifted(sampled)?;
+        let n_compared = self.due(sampled, since)?;
+        let compared = self.drifted(sampled, n_compared)?;
+        let Comparison { ks_statistic, p_value, psi, effect_size, spread_ratio, .. } = compared;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let (n_baseline, n_recent) = (count(sampled.baseline.len()), count(sampled.recent.len()));
-        sampled.rebase();
+        let (n_baseline, n_recent) = (count(sampled.baseline.len()), count(n_compared));
+        sampled.rebase(n_compared);
         sampled.reported_at = Some(now);
-        let sensor = reading.sensor.id.clone();
-        let as_of = reading.taken_at;
-        Some(Detected { sensor, as_of, ks_statistic, p_value, psi, effect_size, n_baseline, n_recent })
+        let (sensor, as_of) = (reading.sensor.id.clone(), reading.taken_at);
+        let spread_ratio = Some(spread_ratio);
+        Some(Detected { sensor, as_of, ks_statistic, p_value, psi, effect_size, spread_ratio, n_baseline, n_recent })
     }
 
-    /// How the recent sample differs from the baseline, if that is drift.
-    fn drifted(&self, sampled: &mut Sampled) -> Option<Comparison> {
-        let recent = sampled.recent.make_contiguous();
-        let comparison = drift::compare(&sampled.baseline, recent)?;
+    /// How many of the last readings are to be compared now, if any are.
+    fn due(&self, sampled: &mut Sampled, since: Option<u32>) -> Option<usize> {
+        let Settings { recent_readings, check_every, .. } = self.settings;
+        if sampled.recent.len() == recent_readings && check_every <= sampled.since_check {
+            sampled.since_check = 0;
+            return Some(recent_readings);
+        }
+        // A day again and again, until the change fills the whole sample.
+        let since = since.filter(|since| since.is_multiple_of(check_every))? as usize;
+        if recent_readings <= since {
+            sampled.watch.as_mut().map(Watch::restart);
+        }
+        Some(since.min(sampled.recent.len())).filter(|n| check_every as usize <= *n)
+    }
+
+    /// How the last `n` readings differ from the baseline, if that is drift.
+    fn drifted(&self, sampled: &mut Sampled, n: usize) -> Option<Comparison> {
+        let Sampled { baseline, recent, .. } = sampled;
+        let recent = recent.make_contiguous();
+        let comparison = drift::compare(baseline, &recent[recent.len() - n..])?;
         if !drift::verdict(&comparison, &self.settings.comparison) {
             return None;
         }
-        let (older, newer) = sampled.baseline.split_at(sampled.baseline.len() / 2);
-        let own = drift::compare(older, newer)?;
-        let beyond = |own: f64, now: f64| self.settings.noise_factor * own.abs() <= now.abs();
-        let clear = beyond(own.effect_size, comparison.effect_size)
-            && self.settings.comparison.effect_size_min <= comparison.effect_size.abs()
-            || beyond(own.psi, comparison.psi) && self.settings.comparison.psi_min <= comparison.psi;
-        clear.then_some(comparison)
+        let own = wandering(baseline, n);
+        let least = self.settings.comparison.sizes();
+        let is_clear = |idx: usize, size: f64| least[idx] <= size && self.settings.noise_factor * own[idx] <= size;
+        comparison.sizes().into_iter().enumerate().any(|(idx, size)| is_clear(idx, size)).then_some(comparison)
     }
 }
 
+/// How much level, spread and shape of a part of `baseline` differ from the rest of it, at most. Parts are `n` long, or
+/// half of it.
+fn wandering(baseline: &[f64], n: usize) -> [f64; 3] {
+    let length = n.min(baseline.len() / 2);
+    let parts = baseline.chunks_exact(length).enumerate();
+    let own = parts.filter_map(|(idx, part)| {
+        let rest = [&baseline[..idx * length], &baseline[(idx + 1) * length..]].concat();
+        drift::compare(&rest, part)
+    });
+    own.fold([0.0; 3], |most, own| {
+        let sizes = own.sizes();
+        std::array::from_fn(|idx| f64::max(most[idx], sizes[idx]))
+    })
+}
+
 impl Sampled {
-    /// What is recent becomes what the future is compared with.
-    fn rebase(&mut self) {
-        self.baseline = std::mem::take(&mut self.recent).into();
+    /// Takes a reading after the baseline. Gives how many of the last ones lie after a change, if one has begun.
+    fn watch(&mut self, shift_min: f64, value: f64) -> Option<u32> {
+        if self.watch.is_none() {
+            self.watch = Watch::of(&self.baseline, shift_min);
+        }
+        self.watch.as_mut()?.take(shift_min, value)
+    }
+
+    /// The last `n` readings become what the future is compared with; a baseline that is short is filled up.
+    fn rebase(&mut self, n: usize) {
+        let recent = std::mem::take(&mut self.recent);
+        self.baseline = recent.range(recent.len() - n..).copied().collect();
         self.since_check = 0;
+        self.watch = None;
     }
 }
 
@@ -238,6 +283,12 @@ mod tests {
     fn noise(level: f64, hours: Range<i64>) -> Vec<(Timestamp, f64)> {
         let mut chance = Pcg32::seed_from_u64(hours.start.unsigned_abs());
         hours.map(|at| (hour(at), level + 2.0 * chance.random::<f64>() - 1.0)).collect()
+    }
+
+    /// One value an hour, as evenly as a logistic distribution around `level` allows, with a standard deviation of 0.6.
+    fn even(level: f64, hours: Range<i64>) -> Vec<(Timestamp, f64)> {
+        let share = |at: i64| ((at * 37) % 101) as f64 / 101.0 + 0.005;
+        hours.map(|at| (hour(at), level + (share(at) / (1.0 - share(at))).ln() / 3.0)).collect()
     }
 
     fn opened(case: CaseId) -> Event {
@@ -282,12 +333,23 @@ mod tests {
         // then drift is reported with its size,
         let [detected] = drifts(&said)[..] else { panic!("{said:?}") };
         assert!(0.5 < detected.effect_size && detected.p_value < 0.001, "{detected:?}");
-        assert_eq!((detected.n_baseline, detected.n_recent), (100, 100));
-        // and a month later once more at most, since what was recent then was a mixture, and after that never again.
+        // of the readings since then, as soon as they are enough,
+        assert_eq!((detected.n_baseline, detected.n_recent), (100, 10));
+        assert!(detected.as_of <= hour(312), "{detected:?}");
+        // and never again.
         bench.advance(bench.now() + SignedDuration::from_hours(720)).await;
-        let later = bench.feed_readings(&sensor(), &noise(7.0, 1_000..2_000)).await;
-        assert!(drifts(&later).len() <= 1, "{later:?}");
-        assert_eq!(bench.feed_readings(&sensor(), &noise(7.0, 2_000..3_000)).await, []);
+        assert_eq!(bench.feed_readings(&sensor(), &noise(7.0, 1_000..3_000)).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_sensor_that_becomes_noisier_around_its_level_drifts() {
+        let mut bench = bench();
+        assert_eq!(bench.feed_readings(&sensor(), &noise(5.0, 0..300)).await, []);
+        let wider: Vec<_> =
+            noise(5.0, 300..500).into_iter().map(|(at, value)| (at, 5.0 + 2.0 * (value - 5.0))).collect();
+        let said = bench.feed_readings(&sensor(), &wider).await;
+        let [detected] = drifts(&said)[..] else { panic!("{said:?}") };
+        assert!(1.41 < detected.spread_ratio.expect("it is told") && detected.effect_size.abs() < 0.5, "{detected:?}");
     }
 
     #[tokio::test]
@@ -340,10 +402,10 @@ mod tests {
     #[tokio::test]
     async fn a_promoted_model_moves_the_baseline() {
         async fn check(promoted: bool, expected: usize) {
-            // Given a sensor at 5 that has gone to 5.25, too little to be drift,
+            // Given a sensor at 5 that has gone a third of a standard deviation up, too little to be drift,
             let mut bench = bench();
-            assert_eq!(bench.feed_readings(&sensor(), &noise(5.0, 0..100)).await, []);
-            assert_eq!(bench.feed_readings(&sensor(), &noise(5.25, 100..200)).await, []);
+            assert_eq!(bench.feed_readings(&sensor(), &even(5.0, 0..100)).await, []);
+            assert_eq!(bench.feed_readings(&sensor(), &even(5.18, 100..200)).await, []);
             if promoted {
                 let promoted = Promoted {
                     model: ModelId(Uuid::from_u128(1)),
@@ -355,7 +417,7 @@ mod tests {
                 assert_eq!(bench.feed(Event::ModelPromoted(promoted)).await, []);
             }
             // when it goes on by as much again, then that is judged from where it was when the model was promoted.
-            let said = bench.feed_readings(&sensor(), &noise(5.5, 200..300)).await;
+            let said = bench.feed_readings(&sensor(), &even(5.36, 200..300)).await;
             assert_eq!(drifts(&said).len(), expected, "promoted: {promoted}");
         }
         check(false, 1).await;
@@ -365,6 +427,6 @@ mod tests {
     #[test]
     fn settings_that_make_no_sense_are_refused() {
         let error = Drift::start(Settings { check_every: 0, ..settings() }, ()).expect_err("never checked");
-        assert_eq!(error.to_string(), "check_every must be at least 1");
+        assert_eq!(error.to_string(), "check_every must be at least 8, got 0");
     }
 }

@@ -286,8 +286,11 @@ impl Agent for Notification {
             }
             Message::Drift(detected) => {
                 let sensor = &detected.sensor;
+                let spread = detected.spread_ratio;
+                let spread =
+                    spread.map_or(String::new(), |ratio| format!(", its spread is {ratio:.1} times what it was"));
                 let body = format!(
-                    "Its median moved by {:.1} robust standard deviations (PSI {:.2}, KS {:.2}). A detector fitted to its new values is on the way; check whether the sensor or the machine has changed.",
+                    "Its median moved by {:.1} robust standard deviations{spread} (PSI {:.2}, KS {:.2}). A detector fitted to its new values is on the way; check whether the sensor or the machine has changed.",
                     detected.effect_size, detected.psi, detected.ks_statistic
                 );
                 self.of_sensor(state, sensor, format!("Sensor has drifted: {sensor}"), body, ctx);

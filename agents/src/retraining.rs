@@ -332,6 +332,7 @@ mod tests {
             p_value: 1e-9,
             psi: 2.0,
             effect_size: 3.0,
+            spread_ratio: None,
             n_baseline: 100,
             n_recent: 100,
         })

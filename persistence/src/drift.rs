@@ -100,6 +100,7 @@ mod tests {
             p_value: 0.001,
             psi: 0.3,
             effect_size: 1.2,
+            spread_ratio: None,
             n_baseline: 500,
             n_recent: 200,
         };

@@ -221,6 +221,7 @@ mod tests {
                 p_value: value,
                 psi: value,
                 effect_size: -value,
+                spread_ratio: None,
                 n_baseline: 0,
                 n_recent: 0,
             });

@@ -232,6 +232,7 @@ pub(crate) fn drift(statistic: f64) -> NewEvent {
         p_value: 1e-300,
         psi: statistic / 3.0,
         effect_size: -0.1 - 0.2,
+        spread_ratio: None,
         n_baseline: 512,
         n_recent: 128,
     }))

@@ -292,6 +292,7 @@ async fn drifts(store: Store, stop: Arc<AtomicBool>) {
             p_value: 1e-6,
             psi: 0.5,
             effect_size: 1.0,
+            spread_ratio: None,
             n_baseline: 1_000,
             n_recent: 1_000,
         };
