@@ -8,6 +8,10 @@ import time
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[threads] = "1"
 
+# Each package picks its kernels for this processor, whatever another program was told.
+for choice in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(choice, None)
+
 import lightgbm
 import numpy as np
 import shap
@@ -85,6 +89,8 @@ LEAST = {
     "one reading of a stream": 1,
 }
 
+READINGS_PER_SECOND_LEAST = 300_000
+
 
 def main():
     theirs = peers()
@@ -95,7 +101,12 @@ def main():
         ratio = theirs[name] / ours[name]
         short |= ratio < least
         print(f"{name:46s} {theirs[name] * 1e6:9.1f} us {ours[name] * 1e6:9.2f} us {ratio:8.1f} {least:6d}")
-    print(f"one sensor's detector: {1 / ours['one reading of a stream']:,.0f} readings/s on one core")
+    readings_per_second = 1 / ours["one reading of a stream"]
+    short |= readings_per_second < READINGS_PER_SECOND_LEAST
+    print(
+        f"one sensor's detector: {readings_per_second:,.0f} readings/s on one core,"
+        f" at least {READINGS_PER_SECOND_LEAST:,}"
+    )
     sys.exit("speed: falls short" if short else None)
 
 

@@ -1,7 +1,6 @@
 //! Isolation forest: how few random cuts separate a row from the others.
 //!
-//! Keeps the trees in flat arrays; a leaf leads to itself, so that every walk has the same number of steps and no branch
-//! to guess. Does not choose a threshold: what score is unusual depends on the data, so whoever asks compares with the
+//! Keeps the trees in flat arrays; a leaf leads to itself, so that every walk has the same number of steps. Does not choose a threshold: what score is unusual depends on the data, so whoever asks compares with the
 //! scores of clean rows.
 
 use ndarray::ArrayView2;
@@ -98,27 +97,23 @@ impl Forest {
     pub fn score_rows(&self, rows: &ArrayView2<'_, f64>) -> Vec<f64> {
         let (n_rows, n_columns) = rows.dim();
         assert!(self.n_features <= n_columns, "rows have {n_columns} columns, the forest {}", self.n_features);
-        let values: Vec<f32> = rows.rows().into_iter().flatten().map(|value| *value as f32).collect();
-        let mut paths = vec![0.0f64; n_rows];
+        // Of so many rows at a time, column by column.
+        let mut blocks = vec![[0.0f32; LANES]; n_rows.div_ceil(LANES) * n_columns];
+        for (row_idx, row) in rows.rows().into_iter().enumerate() {
+            let block = &mut blocks[row_idx / LANES * n_columns..];
+            block.iter_mut().zip(row).for_each(|(column, value)| column[row_idx % LANES] = *value as f32);
+        }
+        let mut paths = vec![[0.0f64; LANES]; n_rows.div_ceil(LANES)];
+        let mut full = FullTree::of_depth(self.depth_max);
         // One tree after the other, so that it stays in the cache for all rows.
         for root in &self.roots {
-            let tree = &self.nodes[*root as usize..];
-            let lengths = &self.paths[*root as usize..];
-            for (lanes, paths) in values.chunks(LANES * n_columns).zip(paths.chunks_mut(LANES)) {
-                let mut at = [0usize; LANES];
-                for _ in 0..self.depth_max {
-                    for (at, row) in at.iter_mut().zip(lanes.chunks_exact(n_columns)) {
-                        let node = tree[*at];
-                        let below = row[usize::from(node.feature)] < node.at;
-                        *at = if below { *at + 1 } else { usize::from(node.above) };
-                    }
-                }
-                for (path, at) in paths.iter_mut().zip(at) {
-                    *path += f64::from(lengths[at]);
-                }
+            full.fill(&self.nodes[*root as usize..], &self.paths[*root as usize..]);
+            for (block, paths) in blocks.chunks_exact(n_columns).zip(&mut paths) {
+                full.walk(block, paths);
             }
         }
-        paths.into_iter().map(|paths| self.score_of(paths)).collect()
+        let paths = paths.into_iter().flatten().take(n_rows);
+        paths.map(|paths| self.score_of(paths)).collect()
     }
 
     /// Each column's share in how isolated `row` is, adding up to 1, or all 0 when no tree could cut.
@@ -170,6 +165,55 @@ impl Forest {
     fn next(&self, root: usize, at: usize, row: &[f64]) -> usize {
         let node = self.nodes[at];
         if (row[usize::from(node.feature)] as f32) < node.at { at + 1 } else { root + usize::from(node.above) }
+    }
+}
+
+/// A tree in which every path is as long as the longest, so that the way to a child is arithmetic and no branch that is
+/// mispredicted half of the time.
+struct FullTree {
+    depth: u32,
+    /// Cut and column of the node at 1, its children at 2 and 3, and so on.
+    cuts: Vec<(f32, u16)>,
+    /// Path lengths of the leaves, from left to right.
+    lengths: Vec<f32>,
+}
+
+impl FullTree {
+    fn of_depth(depth: u32) -> Self {
+        let n_leaves = 1 << depth;
+        Self { depth, cuts: vec![(0.0, 0); n_leaves], lengths: vec![0.0; n_leaves] }
+    }
+
+    /// Takes the tree that begins with the first of `nodes`.
+    fn fill(&mut self, nodes: &[Node], paths: &[f32]) {
+        let n_leaves = self.lengths.len();
+        let mut open = vec![(1, 0)];
+        while let Some((place, at)) = open.pop() {
+            let node = nodes[at];
+            if n_leaves <= place {
+                self.lengths[place - n_leaves] = paths[at];
+                continue;
+            }
+            self.cuts[place] = (node.at, node.feature);
+            // Nothing is below a leaf's cut, so of its copies the ones above are reached.
+            let below = if node.at.is_nan() { at } else { at + 1 };
+            open.extend([(2 * place, below), (2 * place + 1, usize::from(node.above))]);
+        }
+    }
+
+    /// Adds the path length of each row of `block`, which holds its columns one after the other.
+    fn walk(&self, block: &[[f32; LANES]], paths: &mut [f64; LANES]) {
+        let mut places = [1usize; LANES];
+        for _ in 0..self.depth {
+            for (lane, place) in places.iter_mut().enumerate() {
+                let (at, feature) = self.cuts[*place];
+                let is_below = block[usize::from(feature)][lane] < at;
+                *place = 2 * *place + usize::from(!is_below);
+            }
+        }
+        for (path, place) in paths.iter_mut().zip(places) {
+            *path += f64::from(self.lengths[place - self.lengths.len()]);
+        }
     }
 }
 
