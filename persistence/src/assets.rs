@@ -5,6 +5,7 @@ use crate::page::{Cursor, Page, Start};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, sql, texts};
 use domain::asset::{self, MaintenanceBegan, MaintenanceEnded};
+use domain::mode::Modes;
 use domain::{AssetId, Timestamp, WorkOrderId};
 use schemars::JsonSchema;
 use sea_orm::sea_query::{Expr, OnConflict};
@@ -27,6 +28,7 @@ mod row {
         pub parent: Option<String>,
         pub declared_at: Option<i64>,
         pub maintenance: Option<String>,
+        pub modes: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -50,6 +52,8 @@ pub struct Asset {
     pub declared_at: Option<Timestamp>,
     /// Set while it is out of service.
     pub maintenance: Option<Maintenance>,
+    /// How it is told what it is doing, if that was declared.
+    pub modes: Option<Modes>,
 }
 
 /// An asset's time out of service.
@@ -71,7 +75,7 @@ impl Asset {
     /// One that nobody declared.
     fn undeclared(id: String) -> Self {
         let (name, id) = (id.clone(), AssetId::from(id));
-        Self { id, name, class: None, parent: None, declared_at: None, maintenance: None }
+        Self { id, name, class: None, parent: None, declared_at: None, maintenance: None, modes: None }
     }
 }
 
@@ -86,6 +90,7 @@ impl TryFrom<row::Model> for Asset {
             parent: row.parent.map(AssetId::from),
             declared_at: row.declared_at.map(timestamp).transpose()?,
             maintenance: row.maintenance.as_deref().map(texts::parsed).transpose()?,
+            modes: row.modes.as_deref().map(texts::parsed).transpose()?,
         })
     }
 }
@@ -153,9 +158,10 @@ pub(crate) async fn declared(tx: &impl ConnectionTrait, event: &NewEvent, asset:
         parent: asset.parent.as_ref().map(|parent| parent.as_str().to_owned()),
         declared_at: Some(micros(event.at)),
         maintenance: None,
+        modes: asset.modes.as_ref().map(texts::json).transpose()?,
     };
     let described = OnConflict::column(Column::Id)
-        .update_columns([Column::Name, Column::Class, Column::Parent, Column::DeclaredAt])
+        .update_columns([Column::Name, Column::Class, Column::Parent, Column::DeclaredAt, Column::Modes])
         .to_owned();
     row::Entity::insert(row.into_active_model()).on_conflict(described).exec_without_returning(tx).await?;
     Ok(())
@@ -176,6 +182,7 @@ pub(crate) async fn maintenance_began(
         parent: None,
         declared_at: None,
         maintenance: Some(texts::json(&maintenance)?),
+        modes: None,
     };
     let replaced = OnConflict::column(row::Column::Id).update_column(row::Column::Maintenance).to_owned();
     row::Entity::insert(row.into_active_model()).on_conflict(replaced).exec_without_returning(tx).await?;
@@ -198,6 +205,7 @@ mod tests {
     use crate::story::{Story, second};
     use domain::Event;
     use domain::decision::By;
+    use domain::mode::Condition;
     use domain::reading::SensorType;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -211,15 +219,18 @@ mod tests {
         assert_eq!(listed.rows, [Asset::undeclared("press".to_owned())]);
         let rest = list(&story.history, &Start::After(listed.next.expect("there is one more")), 1).await?;
         assert_eq!((rest.rows, rest.next), (vec![Asset::undeclared("pump".to_owned())], None));
+        let modes = Modes { off: Condition::parse("press < 5").ok(), ..Modes::default() };
         let asset = asset::Asset {
             id: "press".into(),
             name: "Press 1".to_owned(),
             class: Some("press".to_owned()),
             parent: None,
+            modes: Some(modes.clone()),
         };
         story.tell(5, None, Event::AssetDeclared { asset, by: "console".to_owned() }).await?;
         let known = get(&story.history, &"press".into()).await?.expect("it was declared");
         assert_eq!((known.name.as_str(), known.declared_at), ("Press 1", Some(second(5))));
+        assert_eq!(known.modes.as_ref(), Some(&modes));
         assert_eq!(list(&story.history, &Start::default(), 10).await?.rows[0], known);
         assert_eq!(get(&story.history, &"nowhere".into()).await?, None);
         Ok(())
@@ -238,7 +249,8 @@ mod tests {
             })
         };
         story.tell(1, None, began("overhaul")).await?;
-        let asset = asset::Asset { id: "press".into(), name: "Press 1".to_owned(), class: None, parent: None };
+        let asset =
+            asset::Asset { id: "press".into(), name: "Press 1".to_owned(), class: None, parent: None, modes: None };
         story.tell(2, None, Event::AssetDeclared { asset, by: "console".to_owned() }).await?;
         let known = get(&story.history, &"press".into()).await?.expect("it is there");
         assert_eq!(known.maintenance.map(|maintenance| maintenance.reason), Some("overhaul".to_owned()));

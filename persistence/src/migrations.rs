@@ -10,6 +10,7 @@ mod m2026_11_22_models;
 mod m2026_11_22_plant;
 mod m2026_11_22_promises;
 mod m2026_11_22_trace;
+mod m2026_11_30_modes;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -27,6 +28,7 @@ impl MigratorTrait for Steps {
             Box::new(m2026_11_22_access::Access),
             Box::new(m2026_11_22_isolation::Isolation),
             Box::new(m2026_11_22_trace::Trace),
+            Box::new(m2026_11_30_modes::Modes),
         ]
     }
 }

@@ -168,6 +168,10 @@ async fn one_thing_is_declared_by_itself_and_what_is_wrong_with_it_is_named_by_i
     let client = node.client();
     let asset = client.post("/api/v1/assets", &json!({ "id": "pump-1", "class": "pump" })).await.ok();
     assert_eq!((&asset["declared"], &asset["name"]), (&json!(true), &json!("pump-1")), "{asset:#}");
+    let modes = json!({ "off": "pump-1/t < 5", "levels": [{ "name": "hot", "when": "not \"pump-1/t\" < 60" }] });
+    let asset = client.post("/api/v1/assets", &json!({ "id": "pump-1", "class": "pump", "modes": modes })).await.ok();
+    let told = json!({ "off": modes["off"], "starting_seconds": 0, "levels": modes["levels"] });
+    assert_eq!(asset["modes"], told, "{asset:#}");
     let sensor = json!({
         "id": "pump-1/t", "asset": "pump-1", "type": "temperature", "unit": "°C", "limit_high": 90,
         "failure_mode": "overheating",
@@ -200,6 +204,9 @@ async fn one_thing_is_declared_by_itself_and_what_is_wrong_with_it_is_named_by_i
     };
     refused("/api/v1/assets", json!({}), "id").await;
     refused("/api/v1/assets", json!({ "id": "p", "parent": "nowhere" }), "parent").await;
+    refused("/api/v1/assets", json!({ "id": "p", "modes": { "off": "speed < fast" } }), "modes").await;
+    refused("/api/v1/assets", json!({ "id": "p", "modes": { "levels": [{ "name": "full" }] } }), "modes").await;
+    refused("/api/v1/assets", json!({ "id": "p", "modes": { "off = '' }\n[[asset]]\nid": "q" } }), "modes").await;
     refused("/api/v1/sensors", changed(&sensor, "asset", json!("nowhere")), "asset").await;
     refused("/api/v1/sensors", changed(&sensor, "unit", json!("bar")), "unit").await;
     refused("/api/v1/sensors", changed(&sensor, "type", json!("taste")), "type").await;

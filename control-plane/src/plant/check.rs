@@ -1,10 +1,11 @@
 //! What is wrong with a plant file, by line, and what is new in it.
 
 use super::Counts;
-use super::file::{Asset, File, Sensor, Shift, Site, Technician};
+use super::file::{Asset, File, Level, Modes, Sensor, Shift, Site, Technician};
 use domain::asset;
 use domain::case::FailureMode;
 use domain::close_out::Mode;
+use domain::mode::{self, Condition};
 use domain::reading::{self, SensorType};
 use domain::{AssetId, SensorId, TechnicianId, unit};
 use jiff::tz::TimeZone;
@@ -144,7 +145,7 @@ impl Check<'_> {
 
     fn asset(
         &mut self,
-        Asset { id, name, class, parent }: Asset,
+        Asset { id, name, class, parent, modes }: Asset,
         is_asset: &impl Fn(&str) -> bool,
         parents: &HashMap<String, String>,
         known: &Known,
@@ -166,20 +167,59 @@ impl Check<'_> {
                 above = next;
             }
         }
+        let modes = modes.map(|modes| self.modes(id.get_ref(), modes));
         let id = id.into_inner();
         let asset = asset::Asset {
             name: name.unwrap_or_else(|| id.clone()),
             id: AssetId::from(id),
             class,
             parent: parent.map(|parent| AssetId::from(parent.into_inner())),
+            modes,
         };
         let before = known.assets.get(&asset.id).map(|before| asset::Asset {
             id: before.id.clone(),
             name: before.name.clone(),
             class: before.class.clone(),
             parent: before.parent.clone(),
+            modes: before.modes.clone(),
         });
         compare(&mut self.plan.n_assets, &mut self.plan.assets, before, asset);
+    }
+
+    fn modes(&mut self, asset: &str, Modes { off, starting_seconds, levels }: Modes) -> mode::Modes {
+        let mut condition = |text: Spanned<String>| match Condition::parse(text.get_ref()) {
+            Ok(condition) => Some(condition),
+            Err(error) => {
+                self.wrong(text.span(), format!("asset {asset:?}: condition {:?}, {error}", text.get_ref()));
+                None
+            }
+        };
+        let off = off.and_then(&mut condition);
+        let (names, conditions): (Vec<_>, Vec<_>) =
+            levels.into_iter().map(|Level { name, when }| (name, condition(when))).unzip();
+        let mut seen = vec!["off", "starting", "on"];
+        for name in &names {
+            if name.get_ref().trim().is_empty() || NAME_BYTES_MAX < name.get_ref().len() {
+                self.wrong(name.span(), format!("asset {asset:?}: a level has a name of 1 to {NAME_BYTES_MAX} bytes"));
+            }
+            if seen.contains(&name.get_ref().as_str()) {
+                self.wrong(name.span(), format!("asset {asset:?}: there is a mode {:?} already", name.get_ref()));
+            }
+            seen.push(name.get_ref());
+        }
+        if let Some(name) = names.get(mode::LEVELS_MAX) {
+            self.wrong(name.span(), format!("asset {asset:?} has more than {} levels", mode::LEVELS_MAX));
+        }
+        if let Some(seconds) =
+            starting_seconds.as_ref().filter(|seconds| mode::STARTING_SECONDS_MAX < *seconds.get_ref())
+        {
+            let most = mode::STARTING_SECONDS_MAX;
+            self.wrong(seconds.span(), format!("asset {asset:?}: starting_seconds must be at most {most}"));
+        }
+        let levels = names.into_iter().zip(conditions);
+        let levels = levels.filter_map(|(name, when)| Some(mode::Level { name: name.into_inner(), when: when? }));
+        let starting_seconds = starting_seconds.map_or(0, Spanned::into_inner);
+        mode::Modes { off, starting_seconds, levels: levels.collect() }
     }
 
     fn sensor(&mut self, sensor: Sensor, is_asset: &impl Fn(&str) -> bool, known: &Known) {
@@ -322,6 +362,10 @@ id = "pump-1"
 name = "Feed pump"
 class = "pump"
 parent = "line-1"
+[asset.modes]
+off = "pump-1/speed < 50"
+starting_seconds = 120
+levels = [{ name = "full", when = "pump-1/speed >= 1400" }]
 
 [[sensor]]
 id = "pump-1/t"
@@ -350,6 +394,9 @@ shifts = [
         assert_eq!(plan.sensors[0].sensor.limit_high, Some(90.0));
         assert_eq!(plan.technicians[0].skills, ["mechanical"]);
         assert!(plan.technicians[0].shifts[1].is_overnight());
+        let modes = plan.assets[1].modes.as_ref().expect("they are declared");
+        assert_eq!((modes.starting_seconds, modes.levels[0].name.as_str()), (120, "full"));
+        assert_eq!(modes.off.as_ref().map(Condition::as_str), Some("pump-1/speed < 50"));
         // What is declared just so is not declared again.
         let technicians = plan.technicians.iter().map(|one| (one.id.clone(), one.clone())).collect();
         let again = checked(GOOD, &Known { technicians, ..Known::default() });
@@ -365,23 +412,27 @@ shifts = [
             assert!(found, "{to}: {problems:?}");
         };
         check("Europe/Berlin", "Mars/Olympus", 4, "no IANA time zone");
-        check("\"°C\"", "\"furlong\"", 19, "unknown unit \"furlong\"");
-        check("\"°C\"", "\"bar\"", 19, "a temperature sensor does not measure in bar");
-        check("asset = \"pump-1\"", "asset = \"pump-9\"", 17, "asset \"pump-9\", which is not declared");
-        check("type = \"temperature\"", "type = \"taste\"", 18, "unknown type \"taste\"");
-        check("overheating", "boredom", 21, "unknown failure mode \"boredom\"");
-        check("limit_high = 90", "limit_high = 90\nlimit_low = 95", 20, "does not lie above limit_low");
+        check("\"°C\"", "\"furlong\"", 23, "unknown unit \"furlong\"");
+        check("\"°C\"", "\"bar\"", 23, "a temperature sensor does not measure in bar");
+        check("asset = \"pump-1\"", "asset = \"pump-9\"", 21, "asset \"pump-9\", which is not declared");
+        check("type = \"temperature\"", "type = \"taste\"", 22, "unknown type \"taste\"");
+        check("overheating", "boredom", 25, "unknown failure mode \"boredom\"");
+        check("limit_high = 90", "limit_high = 90\nlimit_low = 95", 24, "does not lie above limit_low");
         check("parent = \"line-1\"", "parent = \"pump-1\"", 13, "is a part of itself");
         check(
             "weekdays = [4], from = \"22:00\"",
             "weekdays = [3], from = \"13:00\"",
-            29,
+            33,
             "overlaps the one from 06:00 to 14:00 on weekdays [1, 2, 3]",
         );
-        check("weekdays = [4]", "weekdays = [8]", 29, "weekdays [8]");
-        check("[\"Mechanical\"]", "[]", 25, "has no skills");
+        check("weekdays = [4]", "weekdays = [8]", 33, "weekdays [8]");
+        check("[\"Mechanical\"]", "[]", 29, "has no skills");
         check("id = \"line-1\"", "id = \"pump-1\"", 10, "stands there twice");
         check("name = \"Feed pump\"", "nmae = \"Feed pump\"", 11, "unknown field");
+        check("speed < 50", "speed < fast", 15, "asset \"pump-1\": condition \"pump-1/speed < fast\", character 16");
+        check("speed >= 1400", "speed", 17, "character 13: the end where one of");
+        check("\"full\"", "\"off\"", 17, "there is a mode \"off\" already");
+        check("= 120", "= 86401", 16, "at most 86400");
         check("[site]", "[site", 2, "");
     }
 }

@@ -33,6 +33,25 @@ pub(super) struct Asset {
     pub(super) name: Option<String>,
     pub(super) class: Option<String>,
     pub(super) parent: Option<Spanned<String>>,
+    pub(super) modes: Option<Modes>,
+}
+
+/// `[asset.modes]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Modes {
+    pub(super) off: Option<Spanned<String>>,
+    pub(super) starting_seconds: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) levels: Vec<Level>,
+}
+
+/// One of its levels.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Level {
+    pub(super) name: Spanned<String>,
+    pub(super) when: Spanned<String>,
 }
 
 /// `[[sensor]]`.

@@ -2,6 +2,7 @@
 
 use crate::case::FailureMode;
 use crate::decision::By;
+use crate::mode::Modes;
 use crate::reading::Sensor;
 use crate::{AssetId, TechnicianId, WorkOrderId};
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ pub struct Site {
 }
 
 /// A machine, or a part of one that is maintained as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Asset {
     /// The asset.
     pub id: AssetId,
@@ -32,6 +33,9 @@ pub struct Asset {
     /// The asset that it is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<AssetId>,
+    /// How it is told what it is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modes: Option<Modes>,
 }
 
 /// A sensor as the plant declares it. It wins over what the sensor tells of itself.

@@ -14,6 +14,7 @@ pub mod decision;
 pub mod drift;
 pub mod event;
 pub mod ids;
+pub mod mode;
 pub mod model;
 pub mod notification;
 pub mod prediction;

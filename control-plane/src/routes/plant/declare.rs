@@ -23,11 +23,25 @@ pub(crate) const SITE: &[Param] = &[
     Param::required("name", Kind::Text, "Its name"),
     Param::required("time_zone", Kind::Text, "IANA name, such as Europe/Berlin; shifts and quiet hours go by it"),
 ];
+const LEVEL: &[Param] = &[
+    Param::required("name", Kind::Text, "Its name"),
+    Param::required("when", Kind::Text, "The condition under which the asset is at it"),
+];
+const MODES: &[Param] = &[
+    Param::optional("off", Kind::Text, "The condition under which it is off, such as pump-1/speed < 50"),
+    Param::or("starting_seconds", Kind::Int(Some(0), Some(86_400)), "0", "How long it starts after it was off"),
+    Param::optional("levels", Kind::List(&Kind::Object(LEVEL)), "At what it can work; the first that holds counts"),
+];
 pub(crate) const ASSET: &[Param] = &[
     Param::required("id", Kind::Text, "Its id, as readings name it"),
     Param::optional("name", Kind::Text, "Name for people; the id if absent"),
     Param::optional("class", Kind::Text, "What kind of machine it is"),
     Param::optional("parent", Kind::Text, "The asset that it is a part of"),
+    Param::optional(
+        "modes",
+        Kind::Object(MODES),
+        "How it is told what it is doing; without them it is judged as a whole",
+    ),
 ];
 pub(crate) const SENSOR: &[Param] = &[
     Param::required("id", Kind::Text, "Its id, as readings name it"),
@@ -77,9 +91,30 @@ async fn asset(app: App, call: Call) -> Result<Reply, ApiError> {
         "name": body.optional("name", &name),
         "class": body.optional("class", &name),
         "parent": body.optional("parent", &name),
+        "modes": body.optional("modes", modes),
     });
     declare(&app, &call, body, "asset", members).await?;
     told(&app, &id).await
+}
+
+/// Reads modes: their shape alone, which a plant file has as well.
+fn modes(value: &Value) -> Result<Value, lax::Wrong> {
+    let known = |value: &Value, params: &[Param]| {
+        let members = lax::object(value)?;
+        let unknown = members.keys().find(|name| params.iter().all(|param| param.name != name.as_str())).cloned();
+        unknown.map_or(Ok(members), |name| Err(lax::Wrong::new(format!("There is no member {name:?}"))))
+    };
+    let text = |members: &Map<String, Value>, name: &str| members.get(name).map(lax::string).transpose();
+    let level = |value: &Value| {
+        let members = known(value, LEVEL)?;
+        Ok(json!({ "name": text(&members, "name")?, "when": text(&members, "when")? }))
+    };
+    let members = known(value, MODES)?;
+    Ok(json!({
+        "off": text(&members, "off")?,
+        "starting_seconds": members.get("starting_seconds").map(lax::int_in(0, 86_400)).transpose()?,
+        "levels": members.get("levels").map(lax::list(LIST_MAX, level)).transpose()?,
+    }))
 }
 
 async fn sensor(app: App, call: Call) -> Result<Reply, ApiError> {
