@@ -1,27 +1,35 @@
 //! State detection: reports readings that leave normal behaviour, of their sensor or of the asset's sensors together.
 //!
 //! Takes in: `ReadingsAccepted`, `ModelPromoted`; `CaseOpened`, `CaseClosed`, `AssetMaintenanceBegan` and
-//! `AssetMaintenanceEnded`; `RepairVerified`; `SensorDeclared`.
+//! `AssetMaintenanceEnded`; `RepairVerified`; `SensorDeclared`, `AssetDeclared`.
 //! Emits: `AnomalyDetected`, for each of the first readings of an anomalous run and for a sample of the rest.
 //! Remembers: one streaming detector per sensor, a few kilobytes each, and one per asset with several sensors. It
 //! decides nothing about cases: one outlier is a reading to look at, and `validation` says what it amounts to.
+//!
+//! An asset that is declared with operating modes is judged by the level at which it works; while it is off or starting
+//! only declared limits count.
 //!
 //! Nothing is learnt while the asset is in maintenance, nor from readings of poor quality, and nothing of its sensors
 //! together while it has an open case. A sensor's own detector goes on learning then, by its own rules of what to leave
 //! out: held still for a whole case, it took every later season for a new fault. A verified repair starts a new baseline.
 
+mod by_level;
 mod machine;
+mod operation;
 
 use analytics::joint;
 use analytics::stream::{self, Baseline, Detector, Readiness, Verdict};
+use by_level::ByLevel;
 use domain::anomaly::{Anomaly, Aspect, Attribution, Range};
-use domain::asset::{Declared, MaintenanceBegan, MaintenanceEnded};
+use domain::asset::{Asset, Declared, MaintenanceBegan, MaintenanceEnded};
 use domain::case::Opened;
+use domain::mode::Mode;
 use domain::model::Promoted;
 use domain::reading::{Accepted, Reading, Sensor};
 use domain::work_order::Verified;
 use domain::{AssetId, CaseId, Event, SensorId, Timestamp};
 use machine::{Machine, Together};
+use operation::Operations;
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -66,12 +74,15 @@ pub struct State {
     /// Open cases, and what they are about.
     cases: BTreeMap<CaseId, AssetId>,
     limits: BTreeMap<SensorId, Limits>,
+    operations: Operations,
 }
 
 /// One sensor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watched {
+    /// Of all its readings.
     detector: Detector,
+    by_level: ByLevel,
     newest: Option<Timestamp>,
     /// Anomalous readings in a row, by whichever detector.
     run: u32,
@@ -109,11 +120,13 @@ pub enum Message {
     Repaired(Box<Verified>),
     /// A sensor's limits.
     Declared(Box<Sensor>),
+    /// An asset's modes.
+    Described(Box<Asset>),
 }
 
 impl Agent for AnomalyDetection {
     const NAME: &'static str = "anomaly_detection";
-    const STATE_VERSION: u16 = 3;
+    const STATE_VERSION: u16 = 4;
     type Settings = Settings;
     type Deps = ();
     type State = State;
@@ -153,6 +166,7 @@ impl Agent for AnomalyDetection {
             Event::SensorDeclared { sensor: Declared { sensor, .. }, .. } => {
                 Some(Message::Declared(Box::new(sensor.clone())))
             }
+            Event::AssetDeclared { asset, .. } => Some(Message::Described(Box::new(asset.clone()))),
             _ => None,
         }
     }
@@ -183,6 +197,7 @@ impl Agent for AnomalyDetection {
             Message::Began(asset) => state.assets.entry(asset).or_default().set_maintenance(true),
             Message::Ended(asset) => state.assets.entry(asset).or_default().set_maintenance(false),
             Message::Repaired(verified) => renew(state, &verified),
+            Message::Described(asset) => state.operations.declare(&asset),
             Message::Declared(sensor) => {
                 let limits = Limits { high: sensor.limit_high, low: sensor.limit_low };
                 if limits.high.is_none() && limits.low.is_none() {
@@ -220,9 +235,41 @@ impl AnomalyDetection {
         let late = watched.newest.is_some_and(|newest| reading.taken_at <= newest);
         let seconds = reading.taken_at.as_microsecond() as f64 / 1e6;
         let learn = *quality_min <= reading.quality && !machine.is_in_maintenance();
-        let has_case = machine.has_open_case();
-        let together = machine.take(joint, sensor, seconds, reading.value, learn && !has_case);
-        let verdict = watched.detector.observe(stream, seconds, reading.value, learn && together.is_none());
+        let may_be_normal = learn && !machine.has_open_case();
+        if *quality_min <= reading.quality && !late {
+            state.operations.hear(sensor, seconds, reading.value);
+        }
+        let mode = state.operations.mode(&reading.sensor.asset, seconds);
+        let is_running = mode.is_none_or(Mode::is_running);
+        let together = if is_running {
+            machine.work_at(mode.and_then(Mode::level));
+            machine.take(joint, sensor, seconds, reading.value, may_be_normal)
+        } else {
+            machine.rest();
+            None
+        };
+        let learn = learn && together.is_none();
+        let (verdict, level) = match mode {
+            Some(Mode::Off | Mode::Starting) => (watched.detector.unjudged(stream), None),
+            Some(mode) => {
+                let detector = match mode.level() {
+                    Some(level) => watched.by_level.declared(level, || seed(sensor)),
+                    None => &mut watched.detector,
+                };
+                // What came in another mode was for another detector.
+                detector.skip_to(watched.newest.map_or(seconds, |newest| newest.as_microsecond() as f64 / 1e6));
+                (detector.observe(stream, seconds, reading.value, learn), None)
+            }
+            None => {
+                let own = watched.detector.observe(stream, seconds, reading.value, learn);
+                let may_be_normal = learn && may_be_normal;
+                if late {
+                    (own, None)
+                } else {
+                    watched.by_level.judge(stream, (seconds, reading.value), may_be_normal, own, || seed(sensor))
+                }
+            }
+        };
         let finding = finding(&verdict, limits.and_then(|limits| limits.score(reading.value)), together);
         let run_length = match (&finding, late) {
             (Some(_), true) => {
@@ -250,7 +297,11 @@ impl AnomalyDetection {
         // A late reading says nothing of what was normal in between.
         let normal_before = if late { 0 } else { std::mem::take(&mut watched.normal_since) };
         let reported = self.reported(run_length);
-        reported.then(|| Anomaly { run_length, normal_before, ..anomaly(reading, &verdict, finding) })
+        reported.then(|| {
+            let declared = mode.map(|mode| mode.name().to_owned());
+            let mode = declared.or_else(|| watched.by_level.name(level?));
+            Anomaly { run_length, normal_before, mode, ..anomaly(reading, &verdict, finding) }
+        })
     }
 
     fn reported(&self, run_length: u32) -> bool {
@@ -311,8 +362,8 @@ fn watched<'a>(sensors: &'a mut HashMap<SensorId, Watched>, sensor: &SensorId) -
 
 impl Watched {
     fn new(sensor: &SensorId) -> Self {
-        let detector = Detector::new(seed(sensor));
-        Self { detector, newest: None, run: 0, late_run: 0, normal_since: 0, renewed_at: None }
+        let (detector, by_level) = (Detector::new(seed(sensor)), ByLevel::default());
+        Self { detector, by_level, newest: None, run: 0, late_run: 0, normal_since: 0, renewed_at: None }
     }
 }
 
@@ -357,6 +408,7 @@ fn anomaly(reading: &Reading, verdict: &Verdict, finding: Finding) -> Anomaly {
         normal_before: 0,
         detector: finding.detector.to_owned(),
         shares,
+        mode: None,
     }
 }
 
@@ -624,6 +676,47 @@ mod tests {
         let scores: Vec<_> =
             said.iter().map(|anomaly| (anomaly.value, anomaly.score, anomaly.detector.as_str())).collect();
         assert_eq!(scores, [(90.0, 1.0, LIMIT), (99.0, 1.1, LIMIT)]);
+    }
+
+    /// A pump whose speed tells its mode: `(speed, pressure)` each minute, both with a hum.
+    async fn run(
+        bench: &mut Bench<AnomalyDetection>,
+        minutes: std::ops::Range<i64>,
+        speed: f64,
+        pressure: f64,
+    ) -> Vec<Anomaly> {
+        let (faster, harder) = (sensor("speed"), sensor("pressure"));
+        let mut said = Vec::new();
+        for at in minutes {
+            let still = if speed == 0.0 { 0.0 } else { hum(speed, at) };
+            said.extend(bench.feed_readings(&faster, &[(minute(at), still)]).await);
+            said.extend(bench.feed_readings(&harder, &[(minute(at), hum(pressure, at + 500))]).await);
+        }
+        anomalies(said)
+    }
+
+    #[tokio::test]
+    async fn declared_modes_are_judged_each_by_itself_and_off_not_at_all() {
+        // Given a pump that is declared to be off, starting, or at one of two levels,
+        let mut bench = bench();
+        let modes = serde_json::json!({
+            "off": "speed < 50", "starting_seconds": 300,
+            "levels": [{ "name": "full", "when": "speed >= 1200" }, { "name": "part", "when": "speed < 1200" }],
+        });
+        let modes = Some(serde_json::from_value(modes).expect("they are well formed"));
+        let asset = Asset { id: AssetId::from("pump-1"), name: "Pump".to_owned(), class: None, parent: None, modes };
+        assert_eq!(bench.feed(Event::AssetDeclared { asset, by: "a test".to_owned() }).await, []);
+        // which has worked at both,
+        assert_eq!(run(&mut bench, 0..600, 1_500.0, 80.0).await, []);
+        assert_eq!(run(&mut bench, 600..1_200, 900.0, 40.0).await, []);
+        // when it is off, whatever its sensors say, and when it starts, then that is no anomaly,
+        assert_eq!(run(&mut bench, 1_200..1_300, 0.0, 0.0).await, []);
+        assert_eq!(run(&mut bench, 1_300..1_304, 1_500.0, 10.0).await, []);
+        // what is normal at a level is normal at it again,
+        assert_eq!(run(&mut bench, 1_306..1_360, 1_500.0, 80.0).await, []);
+        // and abnormal at the other.
+        let said = run(&mut bench, 1_360..1_380, 1_500.0, 40.0).await;
+        assert!(!said.is_empty() && said.iter().all(|anomaly| anomaly.mode.as_deref() == Some("full")), "{said:?}");
     }
 
     #[tokio::test]

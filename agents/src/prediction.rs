@@ -479,6 +479,7 @@ mod tests {
                 normal_before: 0,
                 detector: "stream/1".to_owned(),
                 shares: Vec::new(),
+                mode: None,
             },
             verdict: Verdict::CredibleAnomaly,
             confidence: 0.95,

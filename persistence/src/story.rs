@@ -150,6 +150,7 @@ pub(crate) fn anomaly(at: i64, asset: &str) -> Anomaly {
         normal_before: 0,
         detector: "stream 1".to_owned(),
         shares: Vec::new(),
+        mode: None,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod forecast;
 pub mod forest;
 pub mod joint;
+pub mod levels;
 pub mod onnx;
 pub mod prognosis;
 pub mod proportion;

@@ -228,6 +228,18 @@ impl Detector {
         verdict
     }
 
+    /// Goes on after readings up to `at`, in seconds since the epoch, that it was not shown: they are no pause.
+    pub fn skip_to(&mut self, at: f64) {
+        if let Some(last_at) = &mut self.recent.last_at {
+            *last_at = last_at.max(at);
+        }
+    }
+
+    /// What is said of a reading that is not to be judged: nothing, and nothing changes.
+    pub fn unjudged(&self, settings: &Settings) -> Verdict {
+        self.verdict(settings, no_scores(), None)
+    }
+
     /// Takes a baseline that was fitted elsewhere for the clean history, instead of what was learnt so far. Shapes are
     /// measured from the running mean, so what was learnt of them holds at any level.
     pub fn adopt(&mut self, baseline: &Baseline) {

@@ -2,9 +2,10 @@
 
 use analytics::joint::{Detector, Rows, Settings};
 use domain::anomaly::Share;
+use domain::mode::LEVELS_MAX;
 use domain::{CaseId, SensorId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sensors of an asset that are judged together; what comes later has its own detector alone. Work grows with the
 /// square of it.
@@ -19,6 +20,10 @@ pub(super) struct Machine {
     sensors: Vec<SensorId>,
     rows: Rows,
     detector: Detector,
+    /// The declared level that the detector is of, …
+    level: Option<String>,
+    /// … and those of the levels at which the asset does not work now.
+    elsewhere: BTreeMap<Option<String>, Detector>,
     /// Whether the row under way may be learnt from.
     row_is_clean: bool,
     /// What the last complete row showed.
@@ -60,9 +65,36 @@ impl Machine {
         self.watch(self.sensors.len());
     }
 
+    /// Goes on with what was learnt at that level.
+    pub(super) fn work_at(&mut self, level: Option<&str>) {
+        if self.level.as_deref() == level {
+            return;
+        }
+        let (level, n_sensors) = (level.map(str::to_owned), self.sensors.len());
+        let known = self.elsewhere.remove(&level);
+        if LEVELS_MAX < self.elsewhere.len() {
+            // The asset was declared anew, and nobody asks for the old ones.
+            self.elsewhere.clear();
+        }
+        let there = known.unwrap_or_else(|| Detector::new(n_sensors));
+        let here = std::mem::replace(&mut self.detector, there);
+        self.elsewhere.insert(std::mem::replace(&mut self.level, level), here);
+        self.begin_row();
+    }
+
+    /// The asset does not work, so its sensors have nothing to do with one another.
+    pub(super) fn rest(&mut self) {
+        self.begin_row();
+    }
+
     fn watch(&mut self, n_sensors: usize) {
-        self.rows = Rows::new(n_sensors);
         self.detector = Detector::new(n_sensors);
+        self.elsewhere.clear();
+        self.begin_row();
+    }
+
+    fn begin_row(&mut self) {
+        self.rows = Rows::new(self.sensors.len());
         self.row_is_clean = true;
         self.found = None;
     }

@@ -44,6 +44,7 @@ fn anomaly(at: i64, run_length: u32) -> Anomaly {
         normal_before: if run_length == 1 { 60 } else { 0 },
         detector: "stream/1".to_owned(),
         shares: Vec::new(),
+        mode: None,
     }
 }
 

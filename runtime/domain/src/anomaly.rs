@@ -99,6 +99,9 @@ pub struct Anomaly {
     /// When the sensors of the asset were judged together: how far each is out, largest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<Share>,
+    /// What the asset was doing, if that is declared or shows in the sensor's own values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// What validation makes of an anomaly. The names are the old contract's.
