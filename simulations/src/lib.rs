@@ -16,6 +16,7 @@ pub mod load;
 pub mod mill;
 pub mod motor;
 pub mod pump;
+pub mod quiet;
 pub mod scenario;
 mod signal;
 #[cfg(test)]
