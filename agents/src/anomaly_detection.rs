@@ -13,6 +13,8 @@
 //! together while it has an open case. A sensor's own detector goes on learning then, by its own rules of what to leave
 //! out: held still for a whole case, it took every later season for a new fault. A verified repair starts a new baseline.
 
+#[cfg(test)]
+mod alarms;
 mod by_level;
 mod machine;
 mod operation;
@@ -42,7 +44,7 @@ const NOVELTY: &str = "novelty/1";
 /// … the asset's sensors together, …
 const JOINT: &str = "joint/1";
 /// … or a limit that was declared.
-const LIMIT: &str = "limit/1";
+pub(crate) const LIMIT: &str = "limit/1";
 
 /// `[agents.anomaly_detection]`.
 #[derive(Clone, Debug, Deserialize)]

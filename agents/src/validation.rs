@@ -6,16 +6,19 @@
 //! Emits: `AnomalyValidated` for each anomaly, `CaseOpened`, `CaseUpdated`, `CaseClosed`; when their time is over,
 //! `CaseUnshelved` and `AssetMaintenanceEnded`.
 //! Remembers: for each asset and failure mode the evidence under way, the open case and the last one that ended;
-//! planned work; what is put aside; what people said of earlier alarms.
+//! of each sensor, how far evidence rose that came to nothing; planned work; what is put aside; what people said of earlier
+//! alarms.
 //!
 //! Only what is *sustained* is evidence: no single reading opens a case, however far out it is, and none keeps one
-//! open. Stored readings are asked only about a reading that is not sustained, and can then move its verdict between
-//! "probably not real" and "may be": whether a case opens depends on the log alone, so that a replay decides the same.
+//! open. How much it takes follows from the false alarms that the operator tolerates and from the sensor's clean past.
+//! Stored readings are asked only about a reading that is not sustained, and can then move its verdict between "probably
+//! not real" and "may be": whether a case opens depends on the log alone, so that a replay decides the same.
 
 mod aside;
 mod episode;
 mod judge;
 mod life;
+mod past;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,7 @@ use domain::reading::SensorType;
 use domain::{AssetId, CaseId, Event, SensorId, Timestamp, WorkOrderId, decision, work_order};
 use episode::Episode;
 use jiff::SignedDuration;
+use past::Past;
 use persistence::History;
 use rules::{Feedback, Work};
 use runtime::{Agent, Ctx, Failure};
@@ -85,6 +89,8 @@ pub struct State {
     open: BTreeMap<CaseId, Place>,
     /// Source time of each sensor's newest anomaly.
     abnormal_at: BTreeMap<AssetId, BTreeMap<SensorId, Timestamp>>,
+    /// Each sensor's clean past.
+    pasts: BTreeMap<SensorId, Past>,
     work: BTreeMap<WorkOrderId, Work>,
     feedback: BTreeMap<(FailureMode, SensorId), Feedback>,
     /// What each detector's alarms are worth, by type of sensor.
@@ -148,7 +154,7 @@ pub enum Due {
 
 impl Agent for Validation {
     const NAME: &'static str = "validation";
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
     type Settings = Settings;
     type Deps = History;
     type State = State;
@@ -162,6 +168,15 @@ impl Agent for Validation {
         );
         anyhow::ensure!(1 <= settings.pending_max, "pending_max must be at least 1");
         anyhow::ensure!(1 <= settings.episode_gap_hours, "episode_gap_hours must be at least 1");
+        let evidence::Settings { false_alarms_per_month, weight_min, weight_max, .. } = settings.evidence;
+        anyhow::ensure!(
+            0.0 < false_alarms_per_month && false_alarms_per_month.is_finite(),
+            "evidence.false_alarms_per_month must be above 0, got {false_alarms_per_month}"
+        );
+        anyhow::ensure!(
+            0.0 < weight_min && weight_min <= weight_max && weight_max.is_finite(),
+            "0 < evidence.weight_min <= evidence.weight_max must hold, got {weight_min} and {weight_max}"
+        );
         settings.weights.check()?;
         Ok(Self { settings, history })
     }

@@ -1,7 +1,8 @@
 //! When the scores of a sensor amount to evidence for a case.
 //!
-//! A single outlier is a reading to look at, not a fault; a fault lasts. Keeps two numbers per sensor. Opens and closes
-//! nothing: it says, reading by reading, whether there is strong evidence now.
+//! A single outlier is a reading to look at, not a fault; a fault lasts. Keeps a few numbers per sensor. Opens and closes
+//! nothing: it says, reading by reading, whether there is strong evidence now. How much that takes follows from how many
+//! false alarms are tolerated: see [`crate::budget`].
 
 use crate::stream::Verdict;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Weight at which evidence is strong: an anomalous reading adds its score, a normal one takes 1 away. Higher is
-    /// later and surer.
+    /// Cases a month that a sensor may open while nothing is wrong with it. Fewer are later and surer.
+    pub false_alarms_per_month: f64,
+    /// The least weight at which evidence is strong, however many false alarms are tolerated: an anomalous reading adds
+    /// its score, a normal one takes 1 away.
     pub weight_min: f64,
+    /// The most weight that it takes, however restless the sensor is: what lasts for so many readings is a case.
+    pub weight_max: f64,
     /// The most that one reading adds, so that no single reading is a case.
     pub score_max: f64,
     /// Seconds of source time that the readings have to span. The on-delay of the alarm standards: fast sensors see
@@ -31,23 +36,37 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confirmation {
     weight: f64,
+    /// The most that the weight came to.
+    peak: f64,
     since: f64,
     n_anomalous: u32,
 }
 
 impl Confirmation {
-    /// Takes the sensor's next verdict, for a reading at `at` (seconds since the epoch); true while evidence is strong.
+    /// Takes the sensor's next verdict, for a reading at `at` (seconds since the epoch); true while evidence is strong,
+    /// which it is from a weight of `limit` on.
     ///
-    /// The weight is kept below twice `weight_min`, so that old evidence is forgotten as fast as it was gathered.
-    pub fn observe(&mut self, settings: &Settings, at: f64, verdict: &Verdict) -> bool {
+    /// The weight is kept below twice the limit, so that old evidence is forgotten as fast as it was gathered.
+    pub fn observe(&mut self, settings: &Settings, limit: f64, at: f64, verdict: &Verdict) -> bool {
         if self.weight == 0.0 {
             self.since = at;
             self.n_anomalous = 0;
         }
         self.n_anomalous = self.n_anomalous.saturating_add(u32::from(verdict.anomalous));
         let step = if verdict.anomalous { verdict.score.min(settings.score_max) } else { -1.0 };
-        self.weight = (self.weight + step).clamp(0.0, 2.0 * settings.weight_min);
-        verdict.anomalous && self.is_strong(settings, at)
+        self.weight = (self.weight + step).clamp(0.0, 2.0 * limit);
+        self.peak = self.peak.max(self.weight);
+        verdict.anomalous && self.is_strong(settings, limit, at)
+    }
+
+    /// What is held against the sensor.
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// The most that was held against the sensor since it was last asked, if it was anything.
+    pub fn take_peak(&mut self) -> Option<f64> {
+        Some(std::mem::take(&mut self.peak)).filter(|peak| 0.0 < *peak)
     }
 
     /// Whether nothing is held against the sensor.
@@ -55,10 +74,9 @@ impl Confirmation {
         self.weight == 0.0
     }
 
-    /// Whether the evidence so far is strong at `at`.
-    pub fn is_strong(&self, settings: &Settings, at: f64) -> bool {
+    fn is_strong(&self, settings: &Settings, limit: f64, at: f64) -> bool {
         let lasted = settings.delay_seconds <= at - self.since || settings.burst_readings <= self.n_anomalous;
-        settings.weight_min <= self.weight && lasted
+        limit <= self.weight && lasted
     }
 }
 
@@ -67,7 +85,15 @@ mod tests {
     use super::*;
     use crate::stream::{Aspect, Readiness};
 
-    const SETTINGS: Settings = Settings { weight_min: 10.0, score_max: 2.0, delay_seconds: 60.0, burst_readings: 60 };
+    const SETTINGS: Settings = Settings {
+        false_alarms_per_month: 1.0,
+        weight_min: 4.0,
+        weight_max: 60.0,
+        score_max: 2.0,
+        delay_seconds: 60.0,
+        burst_readings: 60,
+    };
+    const LIMIT: f64 = 10.0;
 
     fn verdict(score: f64) -> Verdict {
         Verdict {
@@ -88,7 +114,7 @@ mod tests {
         scores
             .into_iter()
             .enumerate()
-            .position(|(idx, score)| confirmation.observe(&SETTINGS, interval * idx as f64, &verdict(score)))
+            .position(|(idx, score)| confirmation.observe(&SETTINGS, LIMIT, interval * idx as f64, &verdict(score)))
     }
 
     #[test]
@@ -111,6 +137,15 @@ mod tests {
     #[test]
     fn a_burst_is_evidence_although_it_spans_no_time() {
         assert_eq!(first(0.0, [5.0; 64]), Some(59));
+    }
+
+    #[test]
+    fn the_peak_is_told_once() {
+        let mut confirmation = Confirmation::default();
+        for (at, score) in [(0.0, 2.0), (60.0, 1.5), (120.0, 0.1)] {
+            confirmation.observe(&SETTINGS, LIMIT, at, &verdict(score));
+        }
+        assert_eq!((confirmation.weight(), confirmation.take_peak(), confirmation.take_peak()), (2.5, Some(3.5), None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod assignment;
+pub mod budget;
 pub mod conformal;
 pub mod drift;
 pub mod evidence;

@@ -393,8 +393,16 @@ mod tests {
 
     const SETTINGS: Settings =
         Settings { warm_up_readings: 200, tail_sigmas: 4.0, record_margin: 1.5, hold_readings: 16 };
-    const EVIDENCE: evidence::Settings =
-        evidence::Settings { weight_min: 8.0, score_max: 2.0, delay_seconds: 60.0, burst_readings: 60 };
+    const EVIDENCE: evidence::Settings = evidence::Settings {
+        false_alarms_per_month: 1.0,
+        weight_min: 4.0,
+        weight_max: 60.0,
+        score_max: 2.0,
+        delay_seconds: 60.0,
+        burst_readings: 60,
+    };
+    /// What a case of a sensor takes of which nothing is known yet.
+    const LIMIT: f64 = 8.0;
     /// Midnight of a Monday.
     const MONDAY: f64 = 1_767_571_200.0;
 
@@ -432,7 +440,7 @@ mod tests {
                     let at = MONDAY + self.interval * f64::from(idx);
                     let value = value(at, 50.0 + 2.0 * noise(&mut self.chance));
                     let verdict = self.detector.observe(&SETTINGS, at, value, true);
-                    (self.confirmation.observe(&EVIDENCE, at, &verdict), verdict)
+                    (self.confirmation.observe(&EVIDENCE, LIMIT, at, &verdict), verdict)
                 })
                 .collect()
         }

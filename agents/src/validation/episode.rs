@@ -54,11 +54,12 @@ pub(super) struct Ended {
 }
 
 impl Episode {
-    /// The open case is over. What was held against the sensors is settled with it.
-    pub(super) fn end(&mut self, resolution: Resolution, now: Timestamp) {
-        let Some(Open { case, priority, evidence_at, .. }) = self.case.take() else { return };
-        self.suspicions.clear();
+    /// The open case is over. What was held against the sensors is settled with it, and given back.
+    pub(super) fn end(&mut self, resolution: Resolution, now: Timestamp) -> Vec<(SensorId, f64)> {
+        let Some(Open { case, priority, evidence_at, .. }) = self.case.take() else { return Vec::new() };
+        let settled = std::mem::take(&mut self.suspicions);
         self.last = Some(Ended { case, resolution, priority, closed_at: now, evidence_at });
+        peaks(settled)
     }
 
     /// Source time of the oldest evidence under way, of the open case or else of the sensor alone.
@@ -67,9 +68,12 @@ impl Episode {
         self.case.as_ref().map(|open| open.begun_at).or_else(suspicion)
     }
 
-    /// Evidence from before a pause is no evidence of what comes after it.
-    pub(super) fn forget_before_pause(&mut self, taken_at: Timestamp, gap: SignedDuration) {
-        self.suspicions.retain(|_, suspicion| taken_at.duration_since(suspicion.taken_at) <= gap);
+    /// Evidence from before a pause is no evidence of what comes after it. Gives how far it rose, by sensor, unless it
+    /// belongs to a case.
+    pub(super) fn forget_before_pause(&mut self, taken_at: Timestamp, gap: SignedDuration) -> Vec<(SensorId, f64)> {
+        let over = |_: &SensorId, old: &mut Suspicion| gap < taken_at.duration_since(old.taken_at);
+        let forgotten = self.suspicions.extract_if(.., over).collect();
+        if self.case.is_some() { Vec::new() } else { peaks(forgotten) }
     }
 
     /// Takes what is pending and belongs to a case that `sensor` opens at `taken_at`, oldest first: all that is held
@@ -85,6 +89,11 @@ impl Episode {
     }
 }
 
+fn peaks(suspicions: BTreeMap<SensorId, Suspicion>) -> Vec<(SensorId, f64)> {
+    let peak = |(sensor, mut suspicion): (SensorId, Suspicion)| Some((sensor, suspicion.confirmation.take_peak()?));
+    suspicions.into_iter().filter_map(peak).collect()
+}
+
 impl Suspicion {
     /// No suspicion yet, of a sensor that was abnormal at `taken_at`.
     pub(super) fn new(taken_at: Timestamp) -> Self {
@@ -95,22 +104,34 @@ impl Suspicion {
         self.pending.first().map_or(self.taken_at, |(_, taken_at)| *taken_at)
     }
 
-    /// Adds one anomaly to what is held against the sensor; true when evidence is sustained.
+    /// Takes the normal readings that came before an anomaly.
     ///
-    /// Once enough normal readings have come in between, suspicion begins anew, and what was pending is forgotten.
-    pub(super) fn observe(&mut self, rules: &evidence::Settings, anomaly: &Anomaly) -> bool {
+    /// Once enough have come, suspicion begins anew, and what was pending is forgotten. Gives how far it rose then; what
+    /// belongs to a case is not over before the case is.
+    pub(super) fn fall(&mut self, rules: &evidence::Settings, anomaly: &Anomaly, has_case: bool) -> Option<f64> {
         for _ in 0..anomaly.normal_before {
             if self.confirmation.is_clear() {
                 break;
             }
-            self.confirmation.observe(rules, seconds(self.taken_at), &verdict(0.0));
+            self.confirmation.observe(rules, rules.weight_max, seconds(self.taken_at), &verdict(0.0));
         }
-        if self.confirmation.is_clear() {
-            self.pending.clear();
+        if !self.confirmation.is_clear() {
+            return None;
         }
+        self.pending.clear();
+        if has_case { None } else { self.confirmation.take_peak() }
+    }
+
+    /// Adds one anomaly to what is held against the sensor; true when evidence is sustained, at a weight of `limit`.
+    pub(super) fn rise(&mut self, rules: &evidence::Settings, limit: f64, anomaly: &Anomaly) -> bool {
         // A late reading adds its score; it says nothing of how long the run has lasted.
         self.taken_at = self.taken_at.max(anomaly.taken_at);
-        self.confirmation.observe(rules, seconds(self.taken_at), &verdict(anomaly.score))
+        self.confirmation.observe(rules, limit, seconds(self.taken_at), &verdict(anomaly.score))
+    }
+
+    /// What is held against the sensor.
+    pub(super) fn weight(&self) -> f64 {
+        self.confirmation.weight()
     }
 
     /// Keeps an anomaly as evidence for later, the newest `pending_max` of them.

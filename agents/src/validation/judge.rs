@@ -4,6 +4,7 @@ use super::episode::{Episode, Suspicion};
 use super::life::raise;
 use super::rules::{self, Reasons};
 use super::{Settings, State, Validation, aside, days};
+use crate::anomaly_detection::LIMIT;
 use domain::anomaly::{Anomaly, Validated, Verdict};
 use domain::case::{Priority, Resolution};
 use domain::decision::By;
@@ -17,6 +18,7 @@ impl Validation {
         let weights = &self.settings.weights;
         let mode = rules::failure_mode(&anomaly, state.modes.get(&anomaly.sensor));
         let place = (anomaly.asset.clone(), mode.clone());
+        let had_case = state.episodes.get(&place).is_some_and(|episode| episode.case.is_some());
         self.end_if_paused(state, &place, anomaly.taken_at, ctx);
 
         let mut reasons = Reasons::default();
@@ -24,11 +26,23 @@ impl Validation {
         let corroborated = self.corroborated(state, &anomaly);
         let episode = state.episodes.entry(place.clone()).or_default();
         let disturbed = disturbed || self.foreign(episode, &anomaly, &mut reasons);
+        let past = state.pasts.entry(anomaly.sensor.clone()).or_default();
+        past.pass(&anomaly, had_case);
+        let mut held = None;
         let sustained = !disturbed && {
+            let settings = &self.settings.evidence;
             let suspicion = episode.suspicions.entry(anomaly.sensor.clone());
-            suspicion.or_insert_with(|| Suspicion::new(anomaly.taken_at)).observe(&self.settings.evidence, &anomaly)
+            let suspicion = suspicion.or_insert_with(|| Suspicion::new(anomaly.taken_at));
+            if let Some(peak) = suspicion.fall(settings, &anomaly, episode.case.is_some()) {
+                past.learn(peak);
+            }
+            // Beyond a declared limit there is no false alarm to be wary of.
+            let limit = if anomaly.detector == LIMIT { settings.weight_min } else { past.limit(settings) };
+            let sustained = suspicion.rise(settings, limit, &anomaly);
+            held = Some(rules::Held { weight: suspicion.weight(), limit, is_known: past.is_known() });
+            sustained
         };
-        reasons.strength(weights, &anomaly, sustained);
+        reasons.strength(weights, &anomaly, sustained, held);
         if let Some(last) = episode.last.as_ref().filter(|last| self.recurs(last, anomaly.taken_at))
             && !matches!(last.resolution, Resolution::Declined | Resolution::NoFaultFound)
         {

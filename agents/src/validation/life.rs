@@ -12,13 +12,18 @@ use runtime::Ctx;
 impl Validation {
     /// Ends the open case of `place` if `taken_at` comes after a longer pause than an episode may have.
     pub(super) fn end_if_paused(&self, state: &mut State, place: &Place, taken_at: Timestamp, ctx: &mut Ctx) {
-        let Some(episode) = state.episodes.get_mut(place) else { return };
-        episode.forget_before_pause(taken_at, self.gap());
-        let Some(open) = &episode.case else { return };
-        let booked = open.at_work || open.booked_until.is_some_and(|until| taken_at <= until);
-        if self.gap() < taken_at.duration_since(open.evidence_at) && !booked {
+        let over = |open: &&Open| {
+            let booked = open.at_work || open.booked_until.is_some_and(|until| taken_at <= until);
+            self.gap() < taken_at.duration_since(open.evidence_at) && !booked
+        };
+        let case = state.episodes.get(place).and_then(|episode| episode.case.as_ref());
+        if let Some(open) = case.filter(over) {
             let (case, reason) = (open.case, format!("no evidence from {} to {taken_at}", open.evidence_at));
             close(state, case, Resolution::ReturnedToNormal, reason, ctx);
+        }
+        let Some(episode) = state.episodes.get_mut(place) else { return };
+        for (sensor, peak) in episode.forget_before_pause(taken_at, self.gap()) {
+            state.pasts.entry(sensor).or_default().learn(peak);
         }
     }
 
@@ -176,7 +181,11 @@ pub(super) fn close(state: &mut State, case: CaseId, resolution: Resolution, rea
 pub(super) fn forget(state: &mut State, case: CaseId, resolution: Resolution, ctx: &mut Ctx) -> bool {
     let Some(place) = state.open.remove(&case) else { return false };
     if let Some(episode) = state.episodes.get_mut(&place) {
-        episode.end(resolution, ctx.now());
+        let settled = episode.end(resolution, ctx.now());
+        // What was repaired was no false alarm; what ended by itself is taken for one, since nobody said otherwise.
+        for (sensor, peak) in settled.into_iter().filter(|_| resolution != Resolution::Repaired) {
+            state.pasts.entry(sensor).or_default().learn(peak);
+        }
     }
     ctx.cancel_wake(Due::Quiet(case).key());
     aside::unshelved(state, case, ctx);

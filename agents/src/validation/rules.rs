@@ -8,6 +8,7 @@ use domain::case::{FailureMode, Priority};
 use domain::model::{FeedbackLearned, Record};
 use domain::{Timestamp, WorkOrderId};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What each rule adds to a confidence, which is then kept within 0 and 1.
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +83,24 @@ impl Weights {
     }
 }
 
+/// What is held against a sensor, and what a case of it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) weight: f64,
+    pub(super) limit: f64,
+    /// Whether that rests on the sensor's own past.
+    pub(super) is_known: bool,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { weight, limit, is_known } = self;
+        let grounds =
+            if *is_known { "by its own past" } else { "by what sensors are like, since it is hardly known yet" };
+        write!(f, "evidence {weight:.1}; a case takes {limit:.1}, {grounds}")
+    }
+}
+
 /// What was said about one anomaly so far.
 #[derive(Debug, Default)]
 pub(super) struct Reasons {
@@ -103,7 +122,7 @@ impl Reasons {
     }
 
     /// How far out the reading is, and whether that lasts.
-    pub(super) fn strength(&mut self, weights: &Weights, anomaly: &Anomaly, sustained: bool) {
+    pub(super) fn strength(&mut self, weights: &Weights, anomaly: &Anomaly, sustained: bool, held: Option<Held>) {
         let Anomaly { score, value, expected, aspect, run_length, .. } = anomaly;
         // The share of the deviation that lies beyond the threshold: 0 at the threshold, near 1 far out.
         let beyond = 1.0 - 1.0 / score.max(1.0);
@@ -115,12 +134,12 @@ impl Reasons {
             figure(expected.high)
         );
         self.add("score", weights.threshold + weights.score * beyond, text);
-        match sustained {
-            true => self.add("persistence", weights.sustained, format!("it lasts: {run_length} abnormal in a row")),
-            false => {
-                self.add("persistence", weights.fleeting, format!("not lasting yet: {run_length} abnormal in a row"))
-            }
-        }
+        let held = held.map_or_else(String::new, |held| format!(", {held}"));
+        let (weight, told) = match sustained {
+            true => (weights.sustained, "it lasts"),
+            false => (weights.fleeting, "not lasting yet"),
+        };
+        self.add("persistence", weight, format!("{told}: {run_length} abnormal in a row{held}"));
     }
 
     /// The sender's own rating of the reading.

@@ -635,6 +635,58 @@ async fn a_passing_anomaly_is_compared_with_what_is_stored_before_it() {
     check([50.0, 53.0, 47.0, 56.0, 52.0, 48.0], &[("stability", 0.05), ("jumps", -0.08)]).await;
 }
 
+#[tokio::test]
+async fn a_case_of_a_sensor_that_was_restless_for_nothing_takes_more_and_a_larger_budget_less() {
+    /// Readings of a lasting fault until a case opens, after so many rises that came to nothing.
+    async fn readings_until_case(budget: f64, n_rises: i64) -> Option<usize> {
+        let mut settings = settings();
+        settings.evidence.false_alarms_per_month = budget;
+        let mut bench = Bench::<Validation>::start(settings, History::empty().await.expect("an empty history"));
+        for rise in 0..n_rises {
+            let said = feed(&mut bench, run(120 * rise, 3)).await;
+            assert_eq!(opened(&said).len(), 0, "rise {rise}");
+        }
+        for (idx, anomaly) in run(120 * n_rises, 100).into_iter().enumerate() {
+            if !opened(&feed(&mut bench, [anomaly]).await).is_empty() {
+                return Some(idx + 1);
+            }
+        }
+        None
+    }
+    // Each reading adds 2, and a new sensor takes 7.8.
+    assert_eq!(readings_until_case(1.0, 0).await, Some(4));
+    let restless = readings_until_case(1.0, 12).await.expect("what lasts is a case");
+    assert!((8..=15).contains(&restless), "{restless}");
+    assert!(readings_until_case(0.1, 12).await.expect("what lasts is a case") > restless);
+    // However large the budget, one reading is no case.
+    assert_eq!(readings_until_case(100.0, 0).await, Some(2));
+}
+
+#[tokio::test]
+async fn what_was_repaired_was_no_false_alarm() {
+    async fn check(fault_found: bool, expected: &str) {
+        let (mut bench, case) = with_case().await;
+        let Event::MaintenanceCompleted(done) = completed(case, 60) else { panic!("work is done") };
+        bench.feed(Event::MaintenanceCompleted(work_order::Completed { fault_found, ..done })).await;
+        let said = feed(&mut bench, run(200, 1)).await;
+        let text =
+            &validated(&said)[0].reasons.iter().find(|reason| reason.rule == "persistence").expect("a reason").text;
+        assert!(text.contains(expected), "{text}");
+    }
+    check(true, "a case takes 7.7, by what sensors are like, since it is hardly known yet").await;
+    // By hand: (10 + 15.57) · ((5 / 0.404)^(1/5) - 1), since evidence is kept below twice what the case took.
+    check(false, "a case takes 16.7").await;
+}
+
+#[tokio::test]
+async fn a_declared_limit_waits_for_no_budget() {
+    let mut settings = settings();
+    settings.evidence.false_alarms_per_month = 0.01;
+    let mut bench = Bench::<Validation>::start(settings, History::empty().await.expect("an empty history"));
+    let beyond = run(0, 3).into_iter().map(|anomaly| Anomaly { detector: "limit/1".to_owned(), ..anomaly });
+    assert_eq!(opened(&feed(&mut bench, beyond).await).len(), 1);
+}
+
 #[test]
 fn figures_have_four_digits_that_count() {
     let cases =
@@ -650,6 +702,9 @@ async fn settings_that_make_no_sense_are_refused() {
     let refused = |settings| Validation::start(settings, history.clone()).expect_err("no sense").to_string();
     let message = refused(Settings { credible_min: 0.3, ..settings() });
     assert!(message.ends_with("got 0.4 and 0.3"), "{message}");
+    let evidence = evidence::Settings { false_alarms_per_month: 0.0, ..settings().evidence };
+    let message = refused(Settings { evidence, ..settings() });
+    assert_eq!(message, "evidence.false_alarms_per_month must be above 0, got 0");
     let weights = Weights { score: f64::NAN, ..settings().weights };
     assert!(refused(Settings { weights, ..settings() }).starts_with("weights must be between -1 and 1"));
 }
