@@ -596,23 +596,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_lasts_thirty_days_is_abnormal_on_the_last_one_and_a_repair_makes_it_normal() {
-        // Given a sensor around 50, read every half hour, that steps to 80 and whose case opens,
+        // Given a sensor around 50, read every five minutes, that steps to 80 and whose case opens,
         let mut bench = bench();
         let sensor = sensor("fault");
-        let half_hours = |level: f64, range: std::ops::Range<i64>| -> Vec<(Timestamp, f64)> {
-            range.map(|at| (minute(30 * at), hum(level, at))).collect()
+        let every_five = |level: f64, range: std::ops::Range<i64>| -> Vec<(Timestamp, f64)> {
+            range.map(|at| (minute(5 * at), hum(level, at))).collect()
         };
-        assert_eq!(bench.feed_readings(&sensor, &half_hours(50.0, 0..1_000)).await, []);
-        bench.feed_readings(&sensor, &half_hours(80.0, 1_000..1_048)).await;
+        assert_eq!(bench.feed_readings(&sensor, &every_five(50.0, 0..2_000)).await, []);
+        bench.feed_readings(&sensor, &every_five(80.0, 2_000..2_288)).await;
         let case = CaseId(Uuid::from_u128(1));
         bench.feed(opened(case)).await;
         // when it stays there for thirty days,
-        bench.feed_readings(&sensor, &half_hours(80.0, 1_048..2_392)).await;
-        let last_day = anomalies(bench.feed_readings(&sensor, &half_hours(80.0, 2_392..2_440)).await);
+        bench.feed_readings(&sensor, &every_five(80.0, 2_288..10_352)).await;
+        let last_day = anomalies(bench.feed_readings(&sensor, &every_five(80.0, 10_352..10_640)).await);
         // then the last day is as abnormal as the first,
-        assert!(4 <= last_day.len(), "{} of 48 readings, one in ten is reported", last_day.len());
+        assert!(28 <= last_day.len(), "{} of 288 readings, one in ten is reported", last_day.len());
         // and after a verified repair the level it has then is normal, once the detector has warmed up,
-        let since = minute(30 * 2_440);
+        let since = minute(5 * 10_640);
         bench
             .feed(Event::RepairVerified(Verified {
                 work_order: domain::WorkOrderId(Uuid::from_u128(2)),
@@ -628,10 +628,10 @@ mod tests {
             domain::case::Closed { case, resolution: domain::case::Resolution::Repaired, reason: "a test".to_owned() };
         bench.feed(Event::CaseClosed(closed)).await;
         let warm_up = i64::from(settings().stream.warm_up_readings);
-        assert_eq!(bench.feed_readings(&sensor, &half_hours(65.0, 2_440..2_440 + warm_up + 500)).await, []);
+        assert_eq!(bench.feed_readings(&sensor, &every_five(65.0, 10_640..10_640 + warm_up + 500)).await, []);
         // and the old one is not.
-        let at = 2_440 + warm_up + 500;
-        assert_eq!(bench.feed_readings(&sensor, &half_hours(50.0, at..at + 1)).await.len(), 1);
+        let at = 10_640 + warm_up + 500;
+        assert_eq!(bench.feed_readings(&sensor, &every_five(50.0, at..at + 1)).await.len(), 1);
     }
 
     #[tokio::test]

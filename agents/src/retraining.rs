@@ -8,7 +8,7 @@
 //! challengers in the shadow, with the champions that they are watched beside.
 //!
 //! A challenger that wins on held-out readings is not in use yet: it foretells live ones beside the champion, and is
-//! promoted when it wins there too. Readings of poor quality, of an asset with an open case or in maintenance do not
+//! promoted when it wins there too, after it has learnt them. Readings of poor quality, of an asset with an open case or in maintenance do not
 //! count.
 
 use analytics::stream::Baseline;
@@ -77,6 +77,8 @@ struct Shadow {
     challenger_loss: f64,
     champion_loss: f64,
     n_readings: u32,
+    /// Those readings, (seconds since the epoch, value), for the challenger to learn once it is judged.
+    live: Vec<(f64, f64)>,
 }
 
 /// What the agent hears.
@@ -106,7 +108,7 @@ pub enum Message {
 
 impl Agent for Retraining {
     const NAME: &'static str = "retraining";
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
     type Settings = Settings;
     type Deps = ();
     type State = State;
@@ -230,6 +232,7 @@ impl Retraining {
                 challenger_loss: 0.0,
                 champion_loss: 0.0,
                 n_readings: 0,
+                live: Vec::new(),
             })
         });
         let room = 0 < self.settings.shadow_readings && state.shadows.len() < SHADOWS_MAX;
@@ -266,10 +269,11 @@ impl Retraining {
         shadow.challenger_loss += shadow.challenger.loss(&point);
         shadow.champion_loss += shadow.champion.loss(&point);
         shadow.n_readings += 1;
+        shadow.live.extend(point);
         if shadow.n_readings < self.settings.shadow_readings {
             return;
         }
-        let Some(Shadow { model, challenger, challenger_loss, champion_loss, n_readings, .. }) =
+        let Some(Shadow { model, mut challenger, challenger_loss, champion_loss, n_readings, live, .. }) =
             state.shadows.remove(&sensor.id)
         else {
             return;
@@ -278,6 +282,7 @@ impl Retraining {
         ctx.cancel_wake(format!("shadow/{sensor}"));
         let grounds = format!("{n_readings} live readings, in the shadow");
         let verdict = self.verdict((challenger_loss / n, champion_loss / n), &grounds);
+        challenger.catch_up(&live);
         ctx.emit(match (verdict, serde_json::to_value(challenger)) {
             (Ok(reason), Ok(artefact)) => Event::ModelPromoted(Promoted { model, sensor, artefact, by: None, reason }),
             (Err(reason), _) => Event::ModelRejected(Refused { model, sensor, reason }),

@@ -70,7 +70,10 @@ impl Forest {
             roots.push(growth.root as u32);
             growth.grow(&mut order[..size], 0);
         }
-        let Growth { nodes, paths, depth_max, .. } = growth;
+        let Growth { mut nodes, mut paths, depth_max, .. } = growth;
+        // Most trees stay far below the room that was made for them.
+        nodes.shrink_to_fit();
+        paths.shrink_to_fit();
         Some(Self { nodes, paths, roots, depth_max, n_features, usual_path: usual_path(size) })
     }
 
@@ -155,6 +158,12 @@ impl Forest {
 
     fn leaf(&self, root: usize, row: &[f64]) -> usize {
         (0..self.depth_max).fold(root, |at, _| self.next(root, at, row))
+    }
+
+    /// Bytes that it occupies.
+    pub fn size(&self) -> usize {
+        let outside = self.nodes.capacity() * size_of::<Node>() + self.paths.capacity() * size_of::<f32>();
+        size_of::<Self>() + outside + self.roots.capacity() * size_of::<u32>()
     }
 
     /// Columns that a row must have.

@@ -240,27 +240,40 @@ impl Detector {
         self.verdict(settings, no_scores(), None)
     }
 
-    /// Takes a baseline that was fitted elsewhere for the clean history, instead of what was learnt so far. Shapes are
-    /// measured from the running mean, so what was learnt of them holds at any level.
+    /// Takes a baseline that was fitted elsewhere for the clean history: for where the sensor is and for its rhythm.
+    ///
+    /// How it moves and what shapes it shows is measured from the running mean, so what was learnt of that holds at any
+    /// level and is kept. The recent past is the sensor's own and not the baseline's, which may be days old.
     pub fn adopt(&mut self, baseline: &Baseline) {
-        let last_at = self.recent.last_at;
-        let n = self.n;
-        let pattern = std::mem::replace(&mut self.pattern, Pattern::new(0));
-        let (novelty, odd) = (std::mem::take(&mut self.novelty), self.odd.clone());
+        let old = std::mem::replace(self, baseline.learnt().clone());
+        (self.run_length, self.quiet, self.limits_stale) = (0, u32::MAX, true);
+        if old.n == 0 {
+            return;
+        }
+        self.n = self.n.max(old.n);
+        self.recent = old.recent.begun_anew(&self.recent);
+        for (gauge, known) in self.rate.iter_mut().chain([&mut self.spread]).zip(old.rate.iter().chain([&old.spread])) {
+            gauge.admit(known);
+        }
+        self.repeats.longest = self.repeats.longest.max(old.repeats.longest);
+        (self.pattern, self.novelty) = (old.pattern, old.novelty);
         // What is to be normal from now on is as odd as usual.
-        let oddity = odd.mean().unwrap_or(self.oddity);
-        *self = Self { pattern, novelty, oddity, odd, ..baseline.learnt().clone() };
-        self.n = self.n.max(n);
-        self.recent.last_at = last_at.or(self.recent.last_at);
-        self.run_length = 0;
-        self.quiet = u32::MAX;
-        self.limits_stale = true;
+        self.oddity = old.odd.mean().unwrap_or(old.oddity);
+        self.odd = old.odd;
+    }
+
+    /// Bytes that it occupies, its forest and what it has set aside to grow into included.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.pattern.size() + self.novelty.size() + self.season.size()
     }
 
     fn score(&self, settings: &Settings, measures: &Measures, residual: Option<f64>, scores: &mut Attributions) {
-        let of_level = self.level.iter().zip(measures.means).map(|(gauge, mean)| gauge.score(mean));
-        scores[0].1 = of_level.fold(0.0, f64::max);
-        scores[1].1 = self.rate[0].score(measures.step).max(self.rate[1].score(measures.trend));
+        let of_level = self.level.iter().zip(measures.means).zip(measures.full).filter(|(_, full)| *full);
+        scores[0].1 = of_level.map(|((gauge, mean), _)| gauge.score(mean)).fold(0.0, f64::max);
+        scores[1].1 = self.rate[0].score(measures.step);
+        if measures.full[2] {
+            scores[1].1 = scores[1].1.max(self.rate[1].score(measures.trend));
+        }
         scores[2].1 = self.spread.score(measures.spread);
         scores[3].1 = f64::from(self.recent.repeats) / self.repeats.limit(settings);
         // A shape that is more ordinary than usual is no reason to worry.
@@ -277,7 +290,8 @@ impl Detector {
         let (limits, bounded) = settings.limits();
         // Averages are sampled once a span, since the samples between say the same again.
         let due = |span: u32| self.n.is_multiple_of(span);
-        let (due_fast, due_noise, due_slow, due_long) = (due(SPANS[1]), due(NOISE_SPAN), due(SPANS[2]), due(SPANS[3]));
+        let due_mean = |idx: usize| due(SPANS[idx]) && measures.full[idx];
+        let (due_fast, due_noise, due_slow, due_long) = (due_mean(1), due(NOISE_SPAN), due_mean(2), due_mean(3));
         let plain_forecast = self.level[0].mean().unwrap_or(value);
         self.level[0].learn(limits, value);
         self.rate[0].learn(limits, measures.step);
@@ -587,6 +601,74 @@ mod tests {
         bench.detector.adopt(&Baseline::fit(&points).unwrap());
         assert_eq!(postcard::to_stdvec(&bench.detector.pattern), postcard::to_stdvec(&offered));
         assert_eq!(bench.detector.odd.mean(), usual);
+    }
+
+    #[test]
+    fn a_baseline_that_is_days_old_takes_over_without_an_alarm() {
+        // Given a rhythm whose baseline was fitted up to a peak,
+        let rhythm = |at: f64, value: f64| value + 15.0 * (TAU * at / 86_400.0).sin();
+        for seed in 0..10 {
+            let mut bench = Bench { interval: 600.0, ..Bench::new(seed) };
+            bench.feed(144 * 14 + 36, rhythm);
+            let points: Vec<(f64, f64)> = (0..144 * 7 + 36)
+                .map(|idx| MONDAY + 600.0 * f64::from(144 * 7 + idx))
+                .map(|at| (at, rhythm(at, 50.0 + 2.0 * noise(&mut bench.chance))))
+                .collect();
+            let baseline = Baseline::fit(&points).unwrap();
+            // when it takes over three days and a half later, in a trough,
+            bench.feed(144 * 3 + 72, rhythm);
+            bench.detector.adopt(&baseline);
+            // then the sensor is where it should be.
+            let after = bench.feed(288, rhythm);
+            let n_anomalous = after.iter().filter(|(_, verdict)| verdict.anomalous).count();
+            assert!(n_anomalous <= 1 && after.iter().all(|(evident, _)| !evident), "seed {seed}: {n_anomalous}");
+        }
+    }
+
+    #[test]
+    fn what_was_learnt_of_motion_is_kept_when_a_baseline_is_adopted() {
+        // Given a sensor that jumped now and then when it was new, and a baseline of a time without a jump,
+        let mut bench = Bench::new(11);
+        bench.feed(200, |at, value| if (at / 60.0).rem_euclid(50.0) < 1.0 { value + 40.0 } else { value });
+        bench.feed(300, |_, value| value);
+        let points: Vec<(f64, f64)> =
+            (0..400).map(|idx| (MONDAY + 60.0 * f64::from(idx), 50.0 + 2.0 * noise(&mut bench.chance))).collect();
+        bench.detector.adopt(&Baseline::fit(&points).unwrap());
+        // then another jump is no matter of rate, as it would have been none.
+        let jump = bench.feed(1, |_, _| 90.0)[0].1;
+        assert!((0.5..1.0).contains(&jump.attribution[1].1), "{jump:?}");
+    }
+
+    #[test]
+    fn a_pause_does_not_make_one_reading_stand_for_a_long_mean() {
+        let n_alarmed: u32 = (0..20)
+            .map(|seed| {
+                let mut bench = Bench::new(seed);
+                bench.feed(3_000, |_, value| value);
+                // Ten pauses of a thousand intervals.
+                let mut alarmed = false;
+                for _ in 0..10 {
+                    bench.n += 1_000;
+                    alarmed |= bench.feed(300, |_, value| value).iter().any(|(evident, _)| *evident);
+                }
+                u32::from(alarmed)
+            })
+            .sum();
+        assert!(n_alarmed <= 2, "{n_alarmed} of 20 sensors alarmed");
+    }
+
+    #[test]
+    fn a_detector_stays_within_its_memory() {
+        let mut largest = 0;
+        for interval in [1.0, 60.0, 3_600.0] {
+            let mut bench = Bench { interval, ..Bench::new(12) };
+            for _ in 0..20 {
+                bench.feed(2_000, |at, value| value + 15.0 * (TAU * at / 86_400.0).sin());
+                largest = largest.max(bench.detector.size());
+            }
+        }
+        // A forest of 64 trees is part of it.
+        assert!((24_576..=65_536).contains(&largest), "{largest} bytes");
     }
 
     #[test]

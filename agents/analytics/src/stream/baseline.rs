@@ -61,6 +61,14 @@ impl Baseline {
         })
     }
 
+    /// Has it learn `points` that came after those it was fitted on, in order of time, as far as they are normal to it, so
+    /// that a detector that adopts it knows them.
+    pub fn catch_up(&mut self, points: &[(f64, f64)]) {
+        for (at, value) in points {
+            self.learnt.observe(&FIT, *at, *value, true);
+        }
+    }
+
     /// How badly the baseline foretells `points`: mean pinball loss at 5 % and 95 %, in the unit of the readings.
     ///
     /// Lower is better; 0 for no points.

@@ -111,6 +111,11 @@ impl Gauge {
         self.limit = self.limit_for(limits);
     }
 
+    /// Takes what `other`, of the same statistic, has seen for normal as well. The limit is to be refreshed.
+    pub(super) fn admit(&mut self, other: &Self) {
+        self.record = self.record.max(other.record);
+    }
+
     /// Brings the limit in line with other limits.
     pub(super) fn refresh_limit(&mut self, limits: Limits) {
         self.limit = self.limit_for(limits);

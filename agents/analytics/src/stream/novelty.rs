@@ -75,9 +75,18 @@ impl Novelty {
         }
         news
     }
+
+    /// Bytes outside of itself.
+    pub(super) fn size(&self) -> usize {
+        self.level.iter().chain([&self.steps]).map(View::size).sum()
+    }
 }
 
 impl View {
+    fn size(&self) -> usize {
+        self.blocks.capacity() * size_of::<f32>()
+    }
+
     fn take(&mut self, block: u32, value: f64) -> f64 {
         self.sum += value;
         self.n += 1;

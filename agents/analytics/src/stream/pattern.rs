@@ -64,6 +64,12 @@ impl Pattern {
         self.forest.as_ref().map(|forest| forest.score(&row))
     }
 
+    /// Bytes outside of itself.
+    pub(super) fn size(&self) -> usize {
+        let rows = self.fitted.capacity() + self.gathered.capacity();
+        rows * size_of::<Row>() + self.forest.as_ref().map_or(0, |forest| forest.size())
+    }
+
     /// Takes a clean row. True when the forest changed, so that its earlier scores no longer compare.
     pub(super) fn learn(&mut self, features: &[f64; FEATURES]) -> bool {
         self.offered = self.offered.saturating_add(1);

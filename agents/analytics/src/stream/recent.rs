@@ -21,6 +21,9 @@ const NOISE_FLOOR: f64 = 0.02;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recent {
     n: u32,
+    /// Readings since the start or the last pause. A baseline that an earlier version kept does not know.
+    #[serde(default)]
+    filled: u32,
     pub(super) last_at: Option<f64>,
     interval: f64,
     /// The last eight values, newest first.
@@ -39,6 +42,9 @@ pub(super) struct Recent {
 pub(super) struct Measures {
     /// The reading, and the running means over [`SPANS`] that include it.
     pub(super) means: [f64; 4],
+    /// Whether there were as many readings since the last pause as each mean spans: before, a mean is much less of one than
+    /// those that it would be judged by.
+    pub(super) full: [bool; 4],
     /// From the mean of the eight readings before to this one.
     pub(super) step: f64,
     /// From the mean of 32 readings to the mean of eight.
@@ -62,7 +68,7 @@ impl Recent {
         let step = value - self.means[0];
         let tame = level.bounded(value);
         for (mean, span) in self.means.iter_mut().zip(&SPANS[1..]) {
-            *mean += share(*span, self.n) * (tame - *mean);
+            *mean += share(*span, self.filled) * (tame - *mean);
         }
         self.noise += share(NOISE_SPAN, self.n) * (rate.bounded(step).abs() - self.noise);
         let usual = spread.mean().map_or(self.noise, f64::exp);
@@ -75,7 +81,8 @@ impl Recent {
         self.lags.rotate_right(1);
         self.lags[0] = value;
         let [fast, slow, long] = self.means;
-        Measures { means: [value, fast, slow, long], step, trend: fast - slow, spread: noise, shape }
+        let full = SPANS.map(|span| span <= self.filled);
+        Measures { means: [value, fast, slow, long], full, step, trend: fast - slow, spread: noise, shape }
     }
 
     /// Learns how far a clean reading usually is from the running mean.
@@ -87,6 +94,7 @@ impl Recent {
     fn pass_time(&mut self, at: f64, value: f64) {
         let pause = self.last_at.map(|last| at - last);
         self.last_at = Some(at);
+        self.filled = self.filled.saturating_add(1);
         if let Some(pause) = pause {
             let after_pause = INTERVAL_KNOWN < self.n && PAUSE * self.interval < pause;
             let usual = if self.n == 1 { pause } else { pause.min(4.0 * self.interval) };
@@ -97,5 +105,12 @@ impl Recent {
         }
         self.means = [value; 3];
         self.lags = [value; 8];
+        self.filled = 1;
+    }
+
+    /// The same past for another idea of what is normal, which had `other` for its own: the means begin anew with the next
+    /// reading, and the noise is taken to be as usual, since what bounded them holds no more.
+    pub(super) fn begun_anew(self, other: &Self) -> Self {
+        Self { filled: 0, means: [self.lags[0]; 3], noise: other.noise, ..self }
     }
 }

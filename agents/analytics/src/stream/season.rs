@@ -66,6 +66,11 @@ fn bin_of(at: f64) -> usize {
 }
 
 impl Season {
+    /// Bytes outside of itself.
+    pub(super) fn size(&self) -> usize {
+        self.bins.capacity() * size_of::<Bin>()
+    }
+
     /// `None` until the hour has been seen on two days.
     pub(super) fn forecast(&self, at: f64) -> Option<Forecast> {
         let bin = self.bins.get(bin_of(at)).filter(|bin| DAYS_TO_FORECAST <= bin.days)?;

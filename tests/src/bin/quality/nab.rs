@@ -39,6 +39,7 @@ pub(crate) fn run(data: &Path, out: Option<&Path>, report: &mut Report) -> anyho
     let settings: Settings = config::Config::defaults().section("agents.anomaly_detection")?;
     let series = series(&folder)?;
     let mut took = Duration::ZERO;
+    let mut largest = 0;
     let mut scores = BTreeMap::new();
     for series in &series {
         let mut detector = Detector::new(0);
@@ -49,6 +50,7 @@ pub(crate) fn run(data: &Path, out: Option<&Path>, report: &mut Report) -> anyho
             .map(|(at, value)| detector.observe(&settings.stream, *at, *value, true).novelty)
             .collect();
         took += began.elapsed();
+        largest = largest.max(detector.size());
         if let Some(out) = out {
             write(out, &folder, &series.name, &marks)?;
         }
@@ -58,6 +60,7 @@ pub(crate) fn run(data: &Path, out: Option<&Path>, report: &mut Report) -> anyho
     let rate = n_rows as f64 / took.as_secs_f64();
     say(&format!("\nNAB: {} series, {n_rows} rows, {rate:.0} readings/s on one core", series.len()))?;
     say(&format!("  the same settings for all: {:?}", settings.stream))?;
+    say(&format!("  the largest detector occupies {:.1} KiB; 64 are allowed", largest as f64 / 1_024.0))?;
 
     let labels_file = folder.join("windows.json");
     if out.is_some() && !labels_file.is_file() {
