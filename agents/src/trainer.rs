@@ -17,7 +17,7 @@ use domain::{AssetId, Event, ModelId, SensorId, Timestamp};
 use jiff::SignedDuration;
 use persistence::page::Start;
 use persistence::work_orders::WorkOrder;
-use persistence::{History, cases, models, readings, work_orders};
+use persistence::{History, assets, cases, models, readings, work_orders};
 use runtime::{Agent, Ctx, Effects, Failure};
 use serde::Deserialize;
 use std::time::Duration;
@@ -158,6 +158,10 @@ impl Trainer {
                 open.id
             ))));
         }
+        let described = assets::get(&self.history, asset).await?;
+        if let Some(maintenance) = described.and_then(|described| described.maintenance) {
+            return Ok(Err(Impossible(format!("asset {asset} is in maintenance since {}", maintenance.since))));
+        }
         let filter = work_orders::Filter { asset: Some(asset.clone()), ..work_orders::Filter::default() };
         let orders = work_orders::list(&self.history, &filter, &Start::default(), ORDERS_MAX).await?.rows;
         let begun = |order: &&WorkOrder| order.started_at.is_some();
@@ -245,6 +249,7 @@ mod tests {
     use super::*;
     use crate::stored::Stored;
     use domain::EventId;
+    use domain::asset::MaintenanceBegan;
     use domain::case::{Closed, FailureMode, Opened, Priority};
     use domain::model::Promoted;
     use domain::reading::{Sensor, SensorType};
@@ -407,6 +412,14 @@ mod tests {
         // unless a person said that it is none: then the fault's sixty hours are among the newest two hundred.
         let declined = trained(readings(), case(900, 959, Some(Resolution::Declined))).await;
         assert!(1.0 < declined.comparison.champion_loss / declined.comparison.challenger_loss);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_learnt_of_an_asset_that_is_worked_on() {
+        let (asset, by) = (AssetId::from("pump-1"), "ana".to_owned());
+        let began = MaintenanceBegan { asset, by, reason: "overhaul".to_owned(), until: None, work_order: None };
+        let reason = refusal(noise(5.0, 0..1_000), vec![Event::AssetMaintenanceBegan(began)]).await;
+        assert!(reason.starts_with("asset pump-1 is in maintenance since 1970-01-01"), "{reason}");
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! Versions of each model, which of them is the champion and was at what time, and what they said.
 //!
+//! A sensor's detector begins without a version: it learns by itself. What it had learnt when a challenger was first
+//! fitted is kept as version 0, so that there is something to compare with and to go back to.
+//!
 //! **Invariant**: at most one champion per name, held by a partial unique index.
 
 use crate::instants::{micros, timestamp};
@@ -13,6 +16,9 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 use serde::{Deserialize, Serialize};
+
+/// The version that stands for what a sensor's detector learnt by itself.
+const BY_ITSELF: i64 = 0;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -74,7 +80,7 @@ pub struct Model {
     pub id: ModelId,
     /// Name of the model: `stream_detector/<sensor>`, or what clients ask for.
     pub name: String,
-    /// 1 is the first version of that name.
+    /// 1 is the first version of that name that was fitted; 0 is what a sensor's detector had learnt by itself before.
     pub version: u32,
     /// The sensor; empty for a model that is of none.
     pub sensor: SensorId,
@@ -163,7 +169,7 @@ pub async fn get(history: &History, id: ModelId) -> Result<Option<Model>, StoreE
     row::Entity::find_by_id(id.to_string()).one(history.db()).await?.map(Model::try_from).transpose()
 }
 
-/// The model in use for one sensor, if one was ever promoted.
+/// The version that was put in use for one sensor, if one ever was: not what its detector learns by itself.
 ///
 /// # Errors
 ///
@@ -172,6 +178,7 @@ pub async fn champion(history: &History, sensor: &SensorId) -> Result<Option<Mod
     let row = row::Entity::find()
         .filter(row::Column::Sensor.eq(sensor.as_str()))
         .filter(row::Column::State.eq(State::Champion.as_str()))
+        .filter(row::Column::DecidedAt.is_not_null())
         .one(history.db())
         .await?;
     row.map(Model::try_from).transpose()
@@ -288,6 +295,9 @@ pub async fn predictions(history: &History, request: &str, limit: usize) -> Resu
 
 /// A challenger was fitted.
 pub(crate) async fn trained(tx: &impl ConnectionTrait, event: &NewEvent, trained: &Trained) -> Result<(), DbErr> {
+    if let Some(champion) = &trained.champion {
+        learnt_by_itself(tx, event, trained, champion).await?;
+    }
     let row = row::Model {
         id: trained.model.to_string(),
         name: trained.name.clone(),
@@ -303,6 +313,52 @@ pub(crate) async fn trained(tx: &impl ConnectionTrait, event: &NewEvent, trained
         card: None,
     };
     row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Keeps what the challenger was compared with, unless somebody has put a version in use: then it was that one.
+async fn learnt_by_itself(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    trained: &Trained,
+    champion: &serde_json::Value,
+) -> Result<(), DbErr> {
+    let found = row::Entity::find()
+        .filter(row::Column::Name.eq(trained.name.as_str()))
+        .filter(row::Column::State.eq(State::Champion.as_str()))
+        .one(tx)
+        .await?;
+    let artefact = texts::json(champion)?;
+    match found {
+        None => {
+            let row = row::Model {
+                id: event.id.to_string(),
+                name: trained.name.clone(),
+                version: BY_ITSELF,
+                sensor: trained.sensor.as_str().to_owned(),
+                state: State::Champion.as_str().to_owned(),
+                comparison: "null".to_owned(),
+                artefact,
+                trained_at: micros(event.at),
+                decided_at: None,
+                reason: None,
+                sha256: None,
+                card: None,
+            };
+            tenure(tx, event, &row, event.source.as_ref(), "what the sensor's detector had learnt by itself").await?;
+            row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
+        }
+        // It has gone on learning since the last challenger.
+        Some(own) if own.decided_at.is_none() => {
+            row::Entity::update_many()
+                .col_expr(row::Column::Artefact, Expr::value(artefact))
+                .col_expr(row::Column::TrainedAt, Expr::value(micros(event.at)))
+                .filter(row::Column::Id.eq(own.id))
+                .exec(tx)
+                .await?;
+        }
+        Some(_) => {}
+    }
     Ok(())
 }
 
@@ -377,12 +433,23 @@ async fn enthrone(
         .exec(tx)
         .await?;
     decided(event, State::Champion, reason).filter(row::Column::Id.eq(model.to_string())).exec(tx).await?;
+    tenure(tx, event, &found, by, reason).await
+}
+
+/// Writes down that `model` answers from `event` on.
+async fn tenure(
+    tx: &impl ConnectionTrait,
+    event: &NewEvent,
+    model: &row::Model,
+    by: &str,
+    reason: &str,
+) -> Result<(), DbErr> {
     let insert = "INSERT INTO model_tenures (event, name, model, from_at, chosen_by, reason) \
                   VALUES ($1, $2, $3, $4, $5, $6)";
     let values = [
         event.id.to_string().into(),
-        found.name.into(),
-        found.id.into(),
+        model.name.clone().into(),
+        model.id.clone().into(),
         micros(event.at).into(),
         by.into(),
         reason.into(),
@@ -524,6 +591,44 @@ mod tests {
         };
         keep_predictions(db, &[said(0), said(1)]).await?;
         assert_eq!(predictions(&story.history, "r", 10).await?, [said(0), said(1)]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn one_can_go_back_to_what_a_detector_learnt_by_itself() -> Result<(), Box<dyn std::error::Error>> {
+        // Given a challenger that lost and one that won, both compared with what the detector knew at that time,
+        let mut story = Story::begin().await?;
+        let compared = |id: u128, knew: &str| {
+            let Event::ModelTrained(one) = trained(id, "a") else { unreachable!() };
+            Event::ModelTrained(Trained { champion: Some(json!({"knew": knew})), ..one })
+        };
+        let lost = Refused { model: ModelId(Uuid::from_u128(1)), sensor: "a".into(), reason: "worse".to_owned() };
+        story.tell(1, None, compared(1, "little")).await?;
+        story.tell(2, None, Event::ModelRejected(lost)).await?;
+        let sensor = SensorId::from("a");
+        assert_eq!(champion(&story.history, &sensor).await?, None);
+        story.tell(3, None, compared(2, "more")).await?;
+        story.tell(4, None, promoted(2, "a")).await?;
+        // then version 0 answered until the winner did,
+        let name = "stream_detector/a";
+        let tenures = tenures(&story.history, name, second(9), 10).await?;
+        let own = get(&story.history, tenures[1].model).await?.expect("it is kept");
+        assert_eq!((tenures.len(), tenures[0].model), (2, ModelId(Uuid::from_u128(2))));
+        assert_eq!((own.version, own.state, &own.artefact), (0, State::Archived, &json!({"knew": "more"})));
+        // does so again when it is chosen, and is the one to beat from then on.
+        let back = Event::ModelPromoted(Promoted {
+            model: own.id,
+            sensor: sensor.clone(),
+            artefact: own.artefact,
+            by: Some("ana".to_owned()),
+            reason: "a fault was learnt".to_owned(),
+        });
+        story.tell(5, None, back).await?;
+        story.tell(6, None, compared(3, "something else")).await?;
+        let best = champion(&story.history, &sensor).await?.expect("it was chosen");
+        assert_eq!((best.version, best.artefact), (0, json!({"knew": "more"})));
+        let versions = versions(&story.history, name, 10).await?;
+        assert_eq!(versions.iter().map(|model| model.version).collect::<Vec<_>>(), [3, 2, 1, 0]);
         Ok(())
     }
 
