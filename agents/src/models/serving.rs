@@ -100,9 +100,19 @@ pub struct Serving {
     store: Store,
     rows: Rows,
     remote: Remote,
-    // A leaf: nothing is awaited while it is held.
+    // Leaves: nothing is awaited while they are held.
     loaded: Arc<Mutex<HashMap<String, Arc<Loaded>>>>,
+    resolved: Arc<Mutex<Known>>,
     training: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Which version a name and a version mean, until something is said of any model. Only what is said here can change
+/// it: detectors of single sensors, which agents promote, are not resolved.
+#[derive(Default)]
+struct Known {
+    /// Times that something was said.
+    n_changes: u64,
+    versions: HashMap<(String, String), Version>,
 }
 
 impl std::fmt::Debug for Serving {
@@ -115,7 +125,7 @@ impl Serving {
     /// Serves what is in `store` and what `remote` registers, which comes first; `rows` makes what models of the
     /// catalogue learn from.
     pub fn new(store: Store, rows: Rows, remote: Remote) -> Self {
-        Self { store, rows, remote, loaded: Arc::default(), training: Arc::default() }
+        Self { store, rows, remote, loaded: Arc::default(), resolved: Arc::default(), training: Arc::default() }
     }
 
     /// What is asked first.
@@ -151,20 +161,44 @@ impl Serving {
     }
 
     async fn embedded(&self, name: &str, version: &str, now: Timestamp) -> Result<Resolved, ServingError> {
-        let Some(model) = self.find(name, version).await? else {
-            if let Some(recipe) = catalogue::find(name)
-                && models::versions(&self.store.history(), name, 1).await?.is_empty()
-            {
-                self.ensure(recipe, now).await?;
-                return match self.find(name, version).await? {
-                    Some(model) => Ok(Resolved::Found(Box::new(self.load(model).await?))),
-                    None => Ok(Resolved::NoVersion),
-                };
+        let key = (name.to_owned(), version.to_owned());
+        let n_changes = {
+            let known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(version) = known.versions.get(&key) {
+                return Ok(Resolved::Found(Box::new(version.clone())));
             }
-            let known = !models::versions(&self.store.history(), name, 1).await?.is_empty();
-            return Ok(if known { Resolved::NoVersion } else { Resolved::NoModel });
+            known.n_changes
         };
-        Ok(Resolved::Found(Box::new(self.load(model).await?)))
+        let resolved = self.stored(name, version, now).await?;
+        if let Resolved::Found(version) = &resolved {
+            let mut known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            // What was read before a change may be what the change has made old.
+            if known.n_changes == n_changes {
+                if LOADED_MAX <= known.versions.len() {
+                    known.versions.clear();
+                }
+                known.versions.insert(key, (**version).clone());
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn stored(&self, name: &str, version: &str, now: Timestamp) -> Result<Resolved, ServingError> {
+        if let Some(model) = self.find(name, version).await? {
+            return Ok(Resolved::Found(Box::new(self.load(model).await?)));
+        }
+        let is_known = !models::versions(&self.store.history(), name, 1).await?.is_empty();
+        match catalogue::find(name).filter(|_| !is_known) {
+            Some(recipe) => {
+                self.ensure(recipe, now).await?;
+                Ok(match self.find(name, version).await? {
+                    Some(model) => Resolved::Found(Box::new(self.load(model).await?)),
+                    None => Resolved::NoVersion,
+                })
+            }
+            None if is_known => Ok(Resolved::NoVersion),
+            None => Ok(Resolved::NoModel),
+        }
     }
 
     /// The stored version that `version` means.
@@ -317,7 +351,13 @@ impl Serving {
             at,
             event,
         };
-        self.store.append(events.into_iter().map(new).collect(), None).await?;
+        let appended = self.store.append(events.into_iter().map(new).collect(), None).await;
+        // Also where it failed: the answer to a commit may be lost, and the commit not.
+        let mut known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        known.n_changes += 1;
+        known.versions.clear();
+        drop(known);
+        appended?;
         Ok(())
     }
 }

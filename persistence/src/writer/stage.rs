@@ -6,6 +6,7 @@
 use super::verdict::Trouble;
 use crate::audit::{Chain, Fields};
 use crate::instants::{micros, rounded};
+use crate::models::{self, Predicted};
 use crate::registry::{Known, Registered};
 use crate::tail::Committed;
 use crate::unit::{NewEvent, NewReading};
@@ -55,6 +56,7 @@ pub(super) struct Stage {
     event_rows: Vec<[Value; EVENT_COLUMNS]>,
     audit_rows: Vec<[Value; AUDIT_COLUMNS]>,
     reading_rows: Vec<[Value; READING_COLUMNS]>,
+    predicted: Vec<Predicted>,
     n_readings: usize,
 }
 
@@ -78,6 +80,7 @@ impl Stage {
             event_rows: Vec::new(),
             audit_rows: Vec::new(),
             reading_rows: Vec::new(),
+            predicted: Vec::new(),
             n_readings: 0,
         }
     }
@@ -196,6 +199,11 @@ impl Stage {
         (Accepted { first, count, n_sensors }, stored)
     }
 
+    /// Keeps what models said.
+    pub(super) fn predicted(&mut self, predicted: &[Predicted]) {
+        self.predicted.extend_from_slice(predicted);
+    }
+
     fn registered(&mut self, new: &NewReading, known: &Known) -> Registered {
         if let Some(registered) = self.sensors.get(&new.sensor.id).or_else(|| known.by_id(&new.sensor.id)) {
             return registered.clone();
@@ -240,6 +248,7 @@ impl Stage {
         sql::insert(tx, INSERT_READINGS, "", std::mem::take(&mut self.reading_rows)).await?;
         sql::insert(tx, INSERT_EVENTS, "", std::mem::take(&mut self.event_rows)).await?;
         sql::insert(tx, INSERT_AUDIT, "", std::mem::take(&mut self.audit_rows)).await?;
+        models::keep_predictions(tx, &std::mem::take(&mut self.predicted)).await?;
         Ok(())
     }
 

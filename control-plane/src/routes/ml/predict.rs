@@ -185,28 +185,28 @@ async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
     })
 }
 
-/// A line of JSON features each, answered by a line each, in order.
-async fn batch(app: App, call: Call) -> Result<Reply, ApiError> {
-    let mut query = call.query();
-    let name = query.required("model_name", lax::string_max(app.limits.string_bytes_max));
-    let version = query.or("model_version", "auto".to_owned(), lax::string);
-    let explain = query.or("explain", false, lax::boolean);
-    query.finish()?;
-    let version = resolved(&app, &name, &version).await?;
-    let (request, now) = (Uuid::now_v7().to_string(), app.now());
-    let lines = call.body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+/// What `version` says of each line of `body`, and what is kept of it.
+fn answered(
+    version: &Version,
+    body: &[u8],
+    request: &str,
+    explain: bool,
+    items_max: usize,
+    now: Timestamp,
+) -> Result<(String, Vec<Predicted>), ApiError> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let (mut text, mut kept) = (String::new(), Vec::new());
     for (row, line) in lines.enumerate() {
-        if app.limits.batch_items_max <= row {
-            return Err(ApiError::invalid("body", &format!("at most {} lines", app.limits.batch_items_max)));
+        if items_max <= row {
+            return Err(ApiError::invalid("body", &format!("at most {items_max} lines")));
         }
         let features = match crate::request::decode(line)? {
             Value::Object(features) => features,
             _ => return Err(ApiError::invalid(&format!("body → {row}"), "Input should be a valid dictionary")),
         };
-        let told = match said(&version, &features, &request, row, now) {
+        let told = match said(version, &features, request, row, now) {
             Ok(said) => {
-                let explained = if explain { explained(&version, &said.seen) } else { None };
+                let explained = if explain { explained(version, &said.seen) } else { None };
                 let (base, values) = explained.unzip();
                 kept.push(said.kept);
                 Line::Said {
@@ -224,6 +224,21 @@ async fn batch(app: App, call: Call) -> Result<Reply, ApiError> {
         text.push_str(&serde_json::to_string(&told).map_err(ApiError::internal)?);
         text.push('\n');
     }
+    Ok((text, kept))
+}
+
+/// A line of JSON features each, answered by a line each, in order.
+async fn batch(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut query = call.query();
+    let name = query.required("model_name", lax::string_max(app.limits.string_bytes_max));
+    let version = query.or("model_version", "auto".to_owned(), lax::string);
+    let explain = query.or("explain", false, lax::boolean);
+    query.finish()?;
+    let version = resolved(&app, &name, &version).await?;
+    let (request, now) = (Uuid::now_v7().to_string(), app.now());
+    let (items_max, body, own) = (app.limits.batch_items_max, call.body.clone(), request.clone());
+    let answered = tokio::task::spawn_blocking(move || answered(&version, &body, &own, explain, items_max, now));
+    let (text, kept) = answered.await.map_err(ApiError::internal)??;
     if !kept.is_empty() {
         app.serving.keep(kept).await?;
     }
