@@ -341,11 +341,17 @@ fn card(
         compared: compared.to_owned(),
         beats_baseline: beats,
         limits: format!(
-            "Learnt from: {}. On other machines its figures need not hold; train it on your own rows before you rely on it.",
+            "{}Learnt from: {}. On other machines its figures need not hold; train it on your own rows before you rely on it.",
+            verdict(beats),
             table.source
         ),
         seed: 42,
     }
+}
+
+/// What a card says first of a version that should not be relied on.
+fn verdict(beats_baseline: bool) -> &'static str {
+    if beats_baseline { "" } else { "No better than an answer that is always the same. " }
 }
 
 /// A figure of probabilities and what came.
@@ -487,8 +493,10 @@ fn forecaster(recipe: &Recipe, table: &Table, data_until: &str) -> Result<(Artef
         baseline,
         compared: "mae".to_owned(),
         beats_baseline: beats,
-        limits: "Nothing is carried from one sensor to another: each forecast rests on that sensor's own history."
-            .to_owned(),
+        limits: format!(
+            "{}Nothing is carried from one sensor to another: each forecast rests on that sensor's own history.",
+            verdict(beats)
+        ),
         seed: 42,
     };
     Ok((artefact, card))
@@ -532,8 +540,26 @@ mod tests {
             let again = Artefact::unpacked(&bytes, &sha256).expect("whole").packed().expect("numbers and names");
             assert!(again == (bytes, sha256), "{}", recipe.name);
             assert!(card.beats_baseline, "{}: {card:?}", recipe.name);
-            assert!(card.figures[&card.compared].interval.is_some(), "{}", recipe.name);
+            // Each figure has its interval, and the card says what was parted how, and what it is not for.
+            assert!(card.figures.contains_key(&card.compared), "{}", recipe.name);
+            assert!(card.figures.values().all(|figure| figure.interval.is_some()), "{}: {card:?}", recipe.name);
+            let words = [&card.data, &card.data_until, &card.split, &card.limits];
+            assert!(words.iter().all(|words| !words.is_empty()), "{}: {card:?}", recipe.name);
         }
+    }
+
+    #[test]
+    fn a_model_that_learnt_nothing_says_so() {
+        // Given pumps whose faults have nothing to do with what was measured,
+        let mut table = drawn(Source::Pump);
+        for (label, machine) in table.labels.iter_mut().zip(&table.machines) {
+            *label = f64::from(machine.wrapping_mul(2_654_435_761) >> 31);
+        }
+        let recipe = catalogue::find("pump_classifier_randomforest").expect("in the catalogue");
+        let (_, card) = fit(recipe, &table, "2026-01-01").expect("sound");
+        // then the card says that the model is of no use, before it says anything else.
+        assert!(!card.beats_baseline, "{card:?}");
+        assert!(card.limits.starts_with("No better than an answer that is always the same. "), "{}", card.limits);
     }
 
     /// `table` with other labels in the part that is measured on.
