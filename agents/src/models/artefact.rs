@@ -4,10 +4,12 @@
 //! index and every number before use.
 
 use super::catalogue::{Derived, Task};
+use super::fit::WINDOWS;
 use super::table::{number, plain};
 use analytics::conformal::Bands;
 use analytics::forest::Forest;
 use analytics::onnx;
+use analytics::remaining_life::{self, Fusion};
 use analytics::shapley;
 use analytics::support_vectors::Machine;
 use analytics::trees::shap::{Explainer, Explanation};
@@ -36,6 +38,8 @@ pub enum Estimator {
     Forecaster,
     /// What another program trained and wrote as ONNX.
     Exported(Box<onnx::Model>),
+    /// Trees whose sum is a value, on the columns and on those of the channels weighed together.
+    Fused(Fusion, Ensemble),
 }
 
 /// How often rows of about this probability were failures, among rows that the model had not seen.
@@ -155,6 +159,10 @@ impl Artefact {
             Estimator::Forest(trees) | Estimator::Boosted(trees) => {
                 trees.clone().checked().is_ok() && trees.n_features() == n_columns
             }
+            Estimator::Fused(fusion, trees) => {
+                let of_channels = remaining_life::n_columns(fusion.n_channels()) == artefact.inputs.len();
+                of_channels && trees.clone().checked().is_ok() && trees.n_features() == n_columns
+            }
             Estimator::Border(machine) | Estimator::Around(machine) => {
                 machine.is_sound() && machine.n_features() == n_columns
             }
@@ -168,7 +176,11 @@ impl Artefact {
 
     /// Names of the columns that the model sees, in order: what an explanation is given in.
     pub fn columns(&self) -> Vec<String> {
-        self.derived.columns(&self.inputs)
+        let mut columns = self.derived.columns(&self.inputs);
+        if let Estimator::Fused(..) = &self.estimator {
+            columns.extend(Fusion::names(WINDOWS));
+        }
+        columns
     }
 
     /// The inputs of `features`, in the order of training.
@@ -202,13 +214,16 @@ impl Artefact {
         for (value, (mean, sd)) in seen.iter_mut().zip(&self.scaling) {
             *value = (*value - mean) / sd;
         }
-        seen
+        match &self.estimator {
+            Estimator::Fused(fusion, _) => fusion.extended(&seen),
+            _ => seen,
+        }
     }
 
     /// What the estimator says of a row as it sees it: a probability, a value or a score.
     pub fn output(&self, seen: &[f64]) -> f64 {
         match &self.estimator {
-            Estimator::Forest(trees) => trees.margin(seen),
+            Estimator::Forest(trees) | Estimator::Fused(_, trees) => trees.margin(seen),
             Estimator::Boosted(trees) => {
                 let margin = trees.margin(seen);
                 if self.task == Task::Classification { sigmoid(margin) } else { margin }
@@ -276,7 +291,9 @@ impl Artefact {
     /// Looks at the trees once, if there are any.
     pub fn explainer(&self) -> Option<Explainer> {
         match &self.estimator {
-            Estimator::Forest(trees) | Estimator::Boosted(trees) => Some(Explainer::of(trees)),
+            Estimator::Forest(trees) | Estimator::Boosted(trees) | Estimator::Fused(_, trees) => {
+                Some(Explainer::of(trees))
+            }
             _ => None,
         }
     }
@@ -285,7 +302,7 @@ impl Artefact {
     /// for that. `None` when there are none.
     pub fn explain(&self, explainer: Option<&Explainer>, seen: &[f64]) -> Option<Explanation> {
         match (&self.estimator, explainer) {
-            (Estimator::Forest(trees) | Estimator::Boosted(trees), Some(explainer)) => {
+            (Estimator::Forest(trees) | Estimator::Boosted(trees) | Estimator::Fused(_, trees), Some(explainer)) => {
                 Some(explainer.explain(trees, seen))
             }
             (Estimator::Exported(model), _) => {

@@ -6,7 +6,7 @@ use super::table::{Table, TableError};
 use analytics::conformal::{Bands, coverage};
 use analytics::forecast::{self, Method as Forecasting};
 use analytics::forest::Forest;
-use analytics::remaining_life::{self, Windows};
+use analytics::remaining_life::{self, Fusion, Windows};
 use analytics::scores::{self, Confusion};
 use analytics::support_vectors::{self, Machine};
 use analytics::trees::{boosting, forest};
@@ -14,8 +14,12 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Looks back over which the columns of the remaining life are made.
-pub const WINDOWS: Windows = Windows { short: 5, long: 30, start: 10 };
+/// Looks back over which the columns of the remaining life are made: two hundred steps are most machines' whole run.
+///
+/// Chosen by five folds over the engines that C-MAPSS gives to train on, each foretold by models of the others: the error
+/// of a life capped at [`LIFE_MAX`] is 12.1 on FD001 and 10.6 on FD003 for (5, 30, 10), 9.7 and 8.9 for these; with the
+/// channels weighed together 9.6 and 9.6 for (10, 120, 20), 9.4 and 9.1 for (20, 200, 20), 9.2 and 9.0 for these.
+pub const WINDOWS: Windows = Windows { short: 10, long: 200, start: 20 };
 /// A life beyond this is not told apart: early on nothing shows yet.
 pub const LIFE_MAX: f64 = 125.0;
 /// Level of all intervals.
@@ -112,6 +116,8 @@ pub fn fit(recipe: &Recipe, table: &Table, data_until: &str) -> Result<(Artefact
     let seen: Vec<Vec<f64>> = table.rows.iter().map(|row| artefact.seen(row)).collect();
     artefact.estimator = estimator(recipe, &seen, &table.labels, &train)
         .ok_or_else(|| TableError::TooLittle("the training part does not hold rows of both kinds".to_owned()))?;
+    // As the estimator that there is now sees them.
+    let seen: Vec<Vec<f64>> = table.rows.iter().map(|row| artefact.seen(row)).collect();
     let step = (train.len() / BACKGROUND_ROWS).max(1);
     artefact.background = train.iter().step_by(step).take(BACKGROUND_ROWS).map(|row| seen[*row].clone()).collect();
     tune_to(&mut artefact, &seen, &table.labels, &tune)?;
@@ -140,8 +146,8 @@ fn chosen(recipe: &Recipe, table: &Table) -> Result<Table, TableError> {
 fn windows(table: &Table) -> Table {
     let mut runs: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     table.machines.iter().enumerate().for_each(|(row, machine)| runs.entry(*machine).or_default().push(row));
-    let made = table.columns.iter().flat_map(|name| remaining_life::COLUMNS.map(|column| format!("{name}_{column}")));
-    let columns = made.chain(["age".to_owned()]).collect();
+    let made = table.columns.iter().flat_map(|name| remaining_life::names(name, WINDOWS));
+    let columns = made.chain([remaining_life::AGE.to_owned()]).collect();
     let mut made = Table { columns, rows: Vec::new(), labels: Vec::new(), machines: Vec::new(), ..table.clone() };
     for (machine, rows) in runs {
         let run =
@@ -206,6 +212,13 @@ fn estimator(recipe: &Recipe, seen: &[Vec<f64>], labels: &[f64], train: &[usize]
         }
         Method::Boosting(settings) => {
             boosting::fit(&of(train).view(), &targets, &weights, &settings).map(Estimator::Boosted)
+        }
+        Method::Fused(settings) => {
+            let fusion = Fusion::fit(&of(train).view(), &targets)?;
+            let extended: Vec<Vec<f64>> = train.iter().map(|row| fusion.extended(&seen[*row])).collect();
+            let n_extended = extended.first()?.len();
+            let rows = Array2::from_shape_fn((train.len(), n_extended), |(row, column)| extended[row][column]);
+            boosting::fit(&rows.view(), &targets, &weights, &settings).map(|trees| Estimator::Fused(fusion, trees))
         }
         Method::SupportVectors => {
             // Every failure, and as many healthy rows as the machine takes.

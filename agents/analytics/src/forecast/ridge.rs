@@ -93,7 +93,7 @@ fn normal(window: &[f64], scale: Scale) -> (f64, f64) {
 }
 
 /// X with `a`·X = `b` for a symmetric, positive `a`; `None` when it is not.
-fn solve(mut a: Array2<f64>, mut b: Array2<f64>) -> Option<Array2<f64>> {
+pub(crate) fn solve(mut a: Array2<f64>, mut b: Array2<f64>) -> Option<Array2<f64>> {
     let n = a.nrows();
     for column in 0..n {
         for row in column..n {
