@@ -1,14 +1,17 @@
 //! Prognostics: says for each case how long the asset can go on.
 //!
-//! Takes in: `CaseOpened`, `AnomalyValidated`, `CaseClosed`.
+//! Takes in: `CaseOpened`, `AnomalyValidated`, `CaseClosed`, `RepairVerified`.
 //! Emits: `MaintenancePredicted`, with the first evidence of a case and again each time the evidence has doubled,
 //! but not more often than the settings allow by source time. That there is no trend is not said of a case that is
 //! young: from a few readings it cannot be known.
-//! Remembers: for each open case how much evidence there is and when it was last looked at.
+//! Remembers: for each open case how much evidence there is and when it was last looked at; when an asset was repaired.
 //!
-//! It follows the sensor that opened the case. The limit is declared in the settings, or by the sensor itself, or
-//! derived from the clean history before the first evidence; a derived one is no ground to act without a person, and
-//! the confidence says so. "Not enough data" is an answer.
+//! A model that learnt from machines run to failure speaks where the settings assign it to the asset and it applies
+//! (`prediction/learnt.rs`). Else it follows the sensor that opened the case. The limit is declared in the settings, or by
+//! the sensor itself, or derived from the clean history before the first evidence; a derived one is no ground to act
+//! without a person, and the confidence says so. "Not enough data" is an answer.
+
+mod learnt;
 
 use analytics::prognosis::{self, Limit, Side};
 use analytics::robust;
@@ -16,15 +19,17 @@ use domain::anomaly::{Validated, Verdict};
 use domain::case::{FailureMode, Opened};
 use domain::prediction::{self, Outlook, RemainingHours};
 use domain::reading::{Reading, Sensor, SensorType};
-use domain::{CaseId, Event, SensorId, Timestamp};
+use domain::work_order::Verified;
+use domain::{AssetId, CaseId, Event, SensorId, Timestamp};
 use jiff::SignedDuration;
+use learnt::{Asked, Assigned};
 use persistence::{History, readings};
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Name and version of the methods, as each prediction carries them.
+/// Name and version of the methods, as each prediction carries them; a model has its own.
 const METHOD: &str = "first_passage/1";
 const NO_METHOD: &str = "none/1";
 /// Source of a limit that there is none of.
@@ -52,6 +57,8 @@ pub struct Settings {
     pub urgent_hours: f64,
     /// Values that count as failure, the first that fits; they win over what sensors declare themselves.
     pub limits: Vec<Declared>,
+    /// Models that learnt from machines run to failure, the first whose assets fit.
+    pub lives: Vec<Assigned>,
     /// How far to look ahead, and on what grounds.
     pub prognosis: prognosis::Settings,
 }
@@ -72,12 +79,13 @@ pub struct Declared {
 
 impl Declared {
     fn fits(&self, sensor: &SensorId, sensor_type: SensorType) -> bool {
-        let named = match self.sensors.strip_suffix('*') {
-            Some(beginning) => sensor.as_str().starts_with(beginning),
-            None => sensor.as_str() == self.sensors,
-        };
-        named && self.sensor_type.is_none_or(|declared| declared == sensor_type)
+        is_named(&self.sensors, sensor.as_str()) && self.sensor_type.is_none_or(|declared| declared == sensor_type)
     }
+}
+
+/// Whether `pattern`, a name or the beginning of names and a `*`, names `name`.
+fn is_named(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(name == pattern, |beginning| name.starts_with(beginning))
 }
 
 /// Says for each case how long the asset can go on.
@@ -91,6 +99,8 @@ pub struct Prediction {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     cases: BTreeMap<CaseId, Followed>,
+    /// Since when an asset is as good as new.
+    renewed: BTreeMap<AssetId, Timestamp>,
 }
 
 /// A case that is open.
@@ -116,10 +126,13 @@ pub enum Message {
     Evidence(CaseId, Box<Validated>),
     /// A case to forget.
     Closed(CaseId),
+    /// A repair was found good.
+    Repaired(AssetId, Timestamp),
 }
 
 impl Agent for Prediction {
     const NAME: &'static str = "prediction";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = History;
     type State = State;
@@ -133,6 +146,10 @@ impl Agent for Prediction {
         );
         let horizon = prognosis.horizon_hours;
         anyhow::ensure!(horizon.is_finite() && 0.0 < horizon, "prognosis.horizon_hours must be above 0, got {horizon}");
+        for assigned in &settings.lives {
+            let Assigned { assets, step_minutes, .. } = assigned;
+            anyhow::ensure!(1 <= *step_minutes, "step_minutes of the lives of assets {assets:?} must be at least 1");
+        }
         for limit in limits {
             anyhow::ensure!(limit.value.is_finite(), "the limit of sensors {:?} must be a number", limit.sensors);
         }
@@ -146,6 +163,7 @@ impl Agent for Prediction {
                 validated.case.map(|case| Message::Evidence(case, Box::new(validated.clone())))
             }
             Event::CaseClosed(closed) => Some(Message::Closed(closed.case)),
+            Event::RepairVerified(Verified { asset, since, .. }) => Some(Message::Repaired(asset.clone(), *since)),
             _ => None,
         }
     }
@@ -168,7 +186,8 @@ impl Agent for Prediction {
             Message::Evidence(case, validated) => {
                 let Some(followed) = state.cases.get_mut(&case) else { return Ok(()) };
                 if self.due(followed, &validated) {
-                    let prognosis = self.prognose(followed, &validated).await?;
+                    let renewed_at = state.renewed.get(&validated.anomaly.asset).copied();
+                    let prognosis = self.prognose(followed, &validated, renewed_at, ctx.now()).await?;
                     if self.can_be_said(followed, &prognosis) {
                         ctx.emit(Event::MaintenancePredicted(self.prediction(case, followed, &validated, prognosis)));
                     }
@@ -176,6 +195,9 @@ impl Agent for Prediction {
             }
             Message::Closed(case) => {
                 state.cases.remove(&case);
+            }
+            Message::Repaired(asset, since) => {
+                state.renewed.insert(asset, since);
             }
         }
         Ok(())
@@ -201,7 +223,7 @@ struct Prognosis {
     limit_source: String,
     outlook: Outlook,
     confidence: f64,
-    method: &'static str,
+    method: String,
     n_readings: usize,
 }
 
@@ -232,7 +254,13 @@ impl Prediction {
             || followed.failure_mode == FailureMode::sensor_fault()
     }
 
-    async fn prognose(&self, followed: &Followed, validated: &Validated) -> Result<Prognosis, Failure> {
+    async fn prognose(
+        &self,
+        followed: &Followed,
+        validated: &Validated,
+        renewed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Prognosis, Failure> {
         let horizon_hours = self.settings.prognosis.horizon_hours;
         if followed.failure_mode == FailureMode::sensor_fault() {
             return Ok(Prognosis {
@@ -240,10 +268,55 @@ impl Prediction {
                 limit_source: NO_TREND_TO_FOLLOW.to_owned(),
                 outlook: Outlook::NoTrend { horizon_hours },
                 confidence: validated.confidence,
-                method: NO_METHOD,
+                method: NO_METHOD.to_owned(),
                 n_readings: 0,
             });
         }
+        let mut prognosis = self.by_trend(followed, validated).await?;
+        // What has passed its limit has no life to be foretold.
+        if prognosis.outlook != Outlook::LimitPassed
+            && let Some(learnt) = self.by_model(validated, renewed_at, now).await?
+        {
+            prognosis = learnt;
+        }
+        // No outlook is surer than the evidence it rests on.
+        prognosis.confidence = prognosis.confidence.min(validated.confidence);
+        Ok(prognosis)
+    }
+
+    /// By the model that the settings assign to the asset, where it applies.
+    async fn by_model(
+        &self,
+        validated: &Validated,
+        renewed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Prognosis>, Failure> {
+        let anomaly = &validated.anomaly;
+        let fits = |assigned: &&Assigned| is_named(&assigned.assets, anomaly.asset.as_str());
+        let Some(assigned) = self.settings.lives.iter().find(fits) else { return Ok(None) };
+        let asked = Asked {
+            asset: &anomaly.asset,
+            up_to: anomaly.reading,
+            as_of: anomaly.taken_at,
+            renewed_at,
+            now,
+            readings_max: self.settings.history_readings,
+            quality_min: self.settings.quality_min,
+        };
+        let said = learnt::life(&self.history, assigned, &asked).await?;
+        Ok(said.map(|said| Prognosis {
+            limit: None,
+            limit_source: said.instead_of_limit,
+            outlook: said.outlook,
+            confidence: said.confidence,
+            method: said.method,
+            n_readings: said.n_readings,
+        }))
+    }
+
+    /// By the course of the sensor that opened the case.
+    async fn by_trend(&self, followed: &Followed, validated: &Validated) -> Result<Prognosis, Failure> {
+        let horizon_hours = self.settings.prognosis.horizon_hours;
         let Course { sensor, clean, degrading } = self.course(followed, validated).await?;
         let values = |points: &[(f64, f64)]| -> Vec<f64> { points.iter().map(|(_, value)| *value).collect() };
         let clean_values = values(&clean);
@@ -281,15 +354,14 @@ impl Prediction {
                 (Outlook::NotEnoughData { have: count(have), need: count(need) }, 0.0)
             }
         };
-        // No outlook is surer than the evidence it rests on, nor than the limit it looks for.
-        let confidence = confidence.min(validated.confidence);
+        // Nor is it surer than the limit it looks for.
         let confidence = if derived { confidence.min(self.settings.derived_confidence_max) } else { confidence };
         Ok(Prognosis {
             limit: limit.map(|limit| limit.value),
             limit_source,
             outlook,
             confidence,
-            method: METHOD,
+            method: METHOD.to_owned(),
             n_readings: n_points,
         })
     }
@@ -353,7 +425,7 @@ impl Prediction {
             limit_source,
             outlook,
             confidence,
-            method: method.to_owned(),
+            method,
             n_readings: u32::try_from(n_readings).unwrap_or(u32::MAX),
             recommended_actions,
         }

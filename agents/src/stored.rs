@@ -3,6 +3,7 @@
 use config::Config;
 use domain::reading::Sensor;
 use domain::{CorrelationId, Event, EventId, Timestamp};
+use persistence::admin::Change;
 use persistence::unit::{Ingest, NewEvent, NewReading};
 use persistence::{History, Store};
 use std::sync::Arc;
@@ -19,6 +20,15 @@ pub(crate) struct Stored {
 impl Stored {
     /// Holds `readings`, numbered from 1 in order, and what follows from `events`.
     pub(crate) async fn with(readings: &[(Arc<Sensor>, Timestamp, f64)], events: Vec<Event>) -> Self {
+        Self::holding(readings, Vec::new(), events).await
+    }
+
+    /// The same with artefacts, each under the digest of its bytes.
+    pub(crate) async fn holding(
+        readings: &[(Arc<Sensor>, Timestamp, f64)],
+        artefacts: Vec<(String, Vec<u8>)>,
+        events: Vec<Event>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data_dir = folder.path().to_str().expect("a folder with a plain name");
         let config = Config::defaults().with("store.data_dir", data_dir).expect("a setting");
@@ -26,6 +36,9 @@ impl Stored {
         let submitted = async {
             if !readings.is_empty() {
                 ingest(&store, readings).await;
+            }
+            for (sha256, bytes) in artefacts {
+                store.admin(Change::KeepArtefact { sha256, bytes }).await.expect("bytes can be kept");
             }
             for event in events {
                 store.append(vec![new(event)], None).await.expect("the event makes sense");
