@@ -6,9 +6,9 @@
 //!
 //! A difference is drift when it is significant, large, and clearly larger than what the baseline differs within
 //! itself: a sensor that wanders all the time does not drift each time. Two full samples are compared now and then; in
-//! between each reading is watched, and what came since a change began is compared as soon as it spans a day. Nothing
-//! is sampled while the asset has an open
-//! case: a fault is `validation`'s to follow, and must not become the new normal here.
+//! between each reading is watched, and what came since a change began is compared as soon as it spans a day. Such an
+//! early report leaves the baseline: it takes a full sample to know the new normal, which is then told, too. Nothing is
+//! sampled while the asset has an open case: a fault is `validation`'s to follow, and must not become the new normal.
 
 use analytics::drift::{self, Comparison, Watch};
 use domain::case::Opened;
@@ -66,6 +66,9 @@ struct Sampled {
     /// Follows the recent readings once there is a baseline.
     watch: Option<Watch>,
     reported_at: Option<Timestamp>,
+    /// A change was told of before it filled the recent sample. Until the baseline moves, that is not done again: a new
+    /// challenger every day would never end its time in the shadow.
+    told_early: bool,
 }
 
 /// What the agent hears.
@@ -176,7 +179,11 @@ impl Drift {
         let Comparison { ks_statistic, p_value, psi, effect_size, spread_ratio, .. } = compared;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (n_baseline, n_recent) = (count(sampled.baseline.len()), count(n_compared));
-        sampled.rebase(n_compared);
+        if n_compared == recent_readings {
+            sampled.rebase(n_compared);
+        } else {
+            sampled.told_early = true;
+        }
         sampled.reported_at = Some(now);
         let (sensor, as_of) = (reading.sensor.id.clone(), reading.taken_at);
         let spread_ratio = Some(spread_ratio);
@@ -195,7 +202,7 @@ impl Drift {
         if recent_readings <= since {
             sampled.watch.as_mut().map(Watch::restart);
         }
-        Some(since.min(sampled.recent.len())).filter(|n| check_every as usize <= *n)
+        Some(since.min(sampled.recent.len())).filter(|n| check_every as usize <= *n && !sampled.told_early)
     }
 
     /// How the last `n` readings differ from the baseline, if that is drift.
@@ -243,6 +250,7 @@ impl Sampled {
         self.baseline = recent.range(recent.len() - n..).copied().collect();
         self.since_check = 0;
         self.watch = None;
+        self.told_early = false;
     }
 }
 
@@ -324,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shift_is_reported_once_and_then_is_the_baseline() {
+    async fn a_shift_is_told_early_and_in_full_and_then_is_the_baseline() {
         // Given a sensor around 5,
         let mut bench = bench();
         assert_eq!(bench.feed_readings(&sensor(), &noise(5.0, 0..300)).await, []);
@@ -336,7 +344,11 @@ mod tests {
         // of the readings since then, as soon as they are enough,
         assert_eq!((detected.n_baseline, detected.n_recent), (100, 10));
         assert!(detected.as_of <= hour(312), "{detected:?}");
-        // and never again.
+        // and once more when they fill a sample, which is the baseline from then on.
+        bench.advance(bench.now() + SignedDuration::from_hours(720)).await;
+        let said = bench.feed_readings(&sensor(), &noise(7.0, 420..1_000)).await;
+        let [detected] = drifts(&said)[..] else { panic!("{said:?}") };
+        assert_eq!((detected.n_baseline, detected.n_recent), (100, 100));
         bench.advance(bench.now() + SignedDuration::from_hours(720)).await;
         assert_eq!(bench.feed_readings(&sensor(), &noise(7.0, 1_000..3_000)).await, []);
     }

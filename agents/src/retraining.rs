@@ -8,8 +8,8 @@
 //! challengers in the shadow, with the champions that they are watched beside.
 //!
 //! A challenger that wins on held-out readings is not in use yet: it foretells live ones beside the champion, and is
-//! promoted when it wins there too, after it has learnt them. Readings of poor quality, of an asset with an open case or in maintenance do not
-//! count.
+//! promoted when it wins there too, after it has learnt them. Until then its sensor's drift begins nothing new. Readings
+//! of poor quality, of an asset with an open case or in maintenance do not count.
 
 use analytics::stream::Baseline;
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
@@ -190,6 +190,11 @@ impl Agent for Retraining {
 impl Retraining {
     fn drifted(&self, state: &mut State, detected: &Detected, ctx: &mut Ctx) {
         let sensor = detected.sensor.clone();
+        // The readings that drift are those on which its challenger is being judged. A new one would begin that anew, and
+        // never end it where a sensor keeps moving.
+        if state.shadows.contains_key(&sensor) {
+            return;
+        }
         let cooldown = SignedDuration::from_hours(self.settings.cooldown_hours.into());
         state.begun_at.retain(|_, begun_at| ctx.now().duration_since(*begun_at) < cooldown);
         let reason = format!(
