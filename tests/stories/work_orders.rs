@@ -131,6 +131,10 @@ async fn nothing_found_three_times_changes_what_is_said_the_fourth_time_and_why(
             ingest(client, &normal).await;
         }
         overheat(client, "press", from, 62.2).await;
+        if episode == 3 {
+            // Three false alarms of this size are more than the budget allows, so the fourth has to last.
+            overheat(client, "press", from + 30, 62.2).await;
+        }
         let judged = client.get("/api/v1/cases?asset=press").await.ok();
         let newest = &judged[0];
         if newest["state"] == "closed" || newest.is_null() {
