@@ -10,7 +10,7 @@ use std::fmt::Display;
 use warp::http::StatusCode;
 
 /// Seconds after which a client may try again when nothing better is known.
-const RETRY_AFTER_SECONDS: u64 = 1;
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// Why a request was not carried out. `detail` is for people.
 #[derive(Debug)]

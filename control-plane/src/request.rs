@@ -3,9 +3,11 @@
 mod fields;
 pub(crate) mod lax;
 mod once;
+mod refusals;
 
 pub(crate) use fields::Fields;
 pub(crate) use once::{UnderWay, once};
+pub(crate) use refusals::Refusals;
 
 use crate::access::Caller;
 use crate::api_error::ApiError;
@@ -232,12 +234,14 @@ const DISCARDED_SHARE: usize = 4;
 /// A body for which there is no room is read and thrown away up to this size; beyond it, the connection is closed.
 const PASSED_OVER_BYTES_MAX: usize = 65_536;
 
-/// Reads the body that `route` takes: within its limit, in time, and on the caller's credit.
+/// Reads the body that `route` takes: within its limit, in time, and on the caller's credit. `refusals` are those of the
+/// connection, if it came over one.
 pub(crate) async fn read_body(
     app: &App,
     route: &Route,
     headers: &HeaderMap,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    refusals: Option<&Refusals>,
 ) -> Result<(Bytes, Option<Permit>), ApiError> {
     let bytes_max = match route.body {
         Body::None => return Ok((Bytes::new(), None)),
@@ -268,6 +272,9 @@ pub(crate) async fn read_body(
             // It mostly came along with the head: to pass over it spares both sides a new connection.
             if n_bytes <= PASSED_OVER_BYTES_MAX {
                 discard(body, app.body_pace.grace.min(app.body_pace.whole)).await;
+            }
+            if let Some(refusals) = refusals {
+                refusals.pace().await;
             }
             return Err(refused);
         }

@@ -39,7 +39,7 @@ pub use table::ROUTES;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::{self, Reply};
-use crate::request::{self, Call, lax};
+use crate::request::{self, Call, Refusals, lax};
 use crate::server::Peer;
 use crate::trace_context::{self, Step};
 use futures_util::FutureExt as _;
@@ -109,8 +109,9 @@ where
         .and(warp::query::<Vec<(String, String)>>())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
+        .and(warp::ext::optional::<Refusals>())
         .and(warp::body::stream())
-        .then(move |params, query, headers: HeaderMap, peer: Option<Peer>, body| {
+        .then(move |params, query, headers: HeaderMap, peer: Option<Peer>, refusals: Option<Refusals>, body| {
             let (app, handler, started) = (app.clone(), handler.clone(), Instant::now());
             async move {
                 let request_id = request_id(&headers).to_owned();
@@ -122,7 +123,7 @@ where
                     async {
                         let caller = app.access.check(route, &headers, peer).await?;
                         *told = Some(app.rates.take(route.class, caller.known_as(), peer).await?);
-                        let (body, permit) = request::read_body(&app, route, &headers, body).await?;
+                        let (body, permit) = request::read_body(&app, route, &headers, body, refusals.as_ref()).await?;
                         request::check_depth(&app, route, &headers, &body)?;
                         let headers = headers.clone();
                         let call = Call { route, caller, peer, headers, params, query, body, permit };

@@ -12,6 +12,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::connection::{Busy, Patience, Timed};
 use crate::reply;
+use crate::request::Refusals;
 use crate::routes::{self, REQUEST_ID};
 use crate::tls::Tls;
 use dashmap::DashMap;
@@ -207,6 +208,7 @@ impl Server {
             app: self.app.clone(),
             routes: self.routes.clone(),
             peer,
+            refusals: Refusals::default(),
             stop: self.stop.clone(),
             cut: self.cut.clone(),
             _place: place,
@@ -232,6 +234,7 @@ struct Connection {
     routes: Routes,
     /// `None` for the owner.
     peer: Option<SocketAddr>,
+    refusals: Refusals,
     stop: CancellationToken,
     cut: CancellationToken,
     _place: Option<Place>,
@@ -290,6 +293,7 @@ impl Connection {
             None => Peer::owner(),
         };
         let id = name(&mut request, peer);
+        request.extensions_mut().insert(self.refusals.clone());
         let within = Duration::from_secs_f64(self.settings.request_timeout_seconds);
         let answering = AssertUnwindSafe(warp::service(self.routes.clone()).call(request)).catch_unwind();
         let given_up = |error| reply::respond(Err(error), id.to_str().unwrap_or_default());
@@ -444,6 +448,28 @@ mod tests {
         while !told(&node, LIVE).await.starts_with("HTTP/1.1 200 ") {
             tokio::task::yield_now().await;
         }
+        node.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_is_refused_again_only_when_it_was_told_to_come_back() {
+        // Given a node that has no room for a request,
+        let (node, _dir) = node(&[("limits.ingest_requests_max", 0)]).await;
+        let key = node.first_key().expect("the first key").to_owned();
+        let body = r#"{"sensor_id":"s","value":1}"#;
+        let ask = |more: &str| {
+            let n_bytes = body.len();
+            format!(
+                "POST /api/v1/data/ingest HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: {n_bytes}\r\n{more}\r\n\
+                 {body}"
+            )
+        };
+        // when a client sends two on one connection, then the second waits for as long as the first was told to.
+        let began = Instant::now();
+        let told = told(&node, &[ask(""), ask("connection: close\r\n")].concat()).await;
+        assert_eq!(told.matches("HTTP/1.1 503 ").count(), 2, "{told}");
+        assert_eq!(told.matches("retry-after: 1\r\n").count(), 2, "{told}");
+        assert!(Duration::from_secs(1) <= began.elapsed());
         node.stop().await;
     }
 
