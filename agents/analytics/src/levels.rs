@@ -23,8 +23,8 @@ const REACH: f64 = 0.5 * APART;
 const HELD_MIN: f64 = 0.9;
 /// Changes from one value to the next that the noise spans.
 const NOISE_SPAN: f64 = 256.0;
-/// Mean distance of two normal values in standard deviations, 2/√π.
-const STEP_TO_SD: f64 = 1.128_379_167_095_512_6;
+/// Mean distance of two normal values in standard deviations.
+const STEP_TO_SD: f64 = std::f64::consts::FRAC_2_SQRT_PI;
 /// How much longer than ever before it may take from one level to another.
 const PATIENCE: f64 = 1.5;
 /// A level within this share of the largest is one of rest.

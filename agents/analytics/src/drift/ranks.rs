@@ -129,7 +129,7 @@ mod tests {
         let (level, spread) = p_values(&one, &other);
         let ways: Vec<(f64, f64)> = (0..1u32 << 16)
             .filter(|mask| mask.count_ones() == 7)
-            .map(|mask| split(mask))
+            .map(split)
             .map(|(one, other)| p_values(&one, &other))
             .collect();
         let share =
