@@ -84,7 +84,7 @@ async fn a_sensor_that_drifts_gets_a_version_that_proved_itself_and_a_person_can
     live_until(client, &moving(14 * DAY, 14 * DAY, (60.0, 62.0)), "2").await;
     // then one challenger, fitted after the first days of it, was no better than what the detector learns by itself; the
     // next was fitted to a whole week of it, watched beside the old detector on readings that came afterwards, and put in use.
-    assert!(1 <= events(client, "drift_detected").await.len());
+    assert!(!events(client, "drift_detected").await.is_empty());
     let second = live(client, None).await;
     assert!(second["reason"].as_str().unwrap().contains("200 live readings, in the shadow"), "{second}");
     assert_eq!(second["chosen_by"], "retraining");
