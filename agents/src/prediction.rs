@@ -15,7 +15,7 @@ mod learnt;
 
 use analytics::prognosis::{self, Limit, Side};
 use analytics::robust;
-use domain::anomaly::{Validated, Verdict};
+use domain::anomaly::{Anomaly, Validated, Verdict};
 use domain::case::{FailureMode, Opened};
 use domain::prediction::{self, Outlook, RemainingHours};
 use domain::reading::{Reading, Sensor, SensorType};
@@ -370,12 +370,13 @@ impl Prediction {
     async fn course(&self, followed: &Followed, validated: &Validated) -> Result<Course, Failure> {
         let anomaly = &validated.anomaly;
         let Settings { history_readings, clean_readings, .. } = self.settings;
-        let newest = readings::recent_as_of(&self.history, &anomaly.sensor, anomaly.reading, history_readings).await?;
+        let Anomaly { reading, taken_at, .. } = *anomaly;
+        let newest =
+            readings::recent_as_of(&self.history, &anomaly.sensor, reading, taken_at, history_readings).await?;
         let sensor = newest.first().map(|reading| Arc::clone(&reading.sensor));
         let cut = newest.len() == history_readings;
-        let up_to_evidence = newest.into_iter().filter(|reading| reading.taken_at <= anomaly.taken_at);
         let (degrading, mut clean): (Vec<Reading>, Vec<Reading>) =
-            up_to_evidence.partition(|reading| followed.first_evidence_at <= reading.taken_at);
+            newest.into_iter().partition(|reading| followed.first_evidence_at <= reading.taken_at);
         if cut && clean.len() < clean_readings {
             let before = Some(followed.first_evidence_at);
             clean = readings::recent(&self.history, &anomaly.sensor, before, clean_readings).await?;

@@ -107,8 +107,9 @@ pub async fn recent(
     some(history, sensor, |all| between(all, None, at_or_before), Order::Desc, limit).await
 }
 
-/// The last readings of a sensor among the first `up_to` to arrive, newest source time first: what `recent` said,
-/// or would have said, when that reading was the last one stored.
+/// The last readings of a sensor measured at `at_or_before` among the first `up_to` to arrive, newest first: what `recent`
+/// said, or would have said, when that reading was the last one stored. Time bounds the search, so that whoever is far
+/// behind does not walk through all that came since.
 ///
 /// # Errors
 ///
@@ -117,9 +118,11 @@ pub async fn recent_as_of(
     history: &History,
     sensor: &SensorId,
     up_to: ReadingNo,
+    at_or_before: Timestamp,
     limit: usize,
 ) -> Result<Vec<Reading>, StoreError> {
-    some(history, sensor, |all| all.filter(row::Column::No.lte(up_to.0)), Order::Desc, limit).await
+    let known = |all| between(all, None, Some(at_or_before)).filter(row::Column::No.lte(up_to.0));
+    some(history, sensor, known, Order::Desc, limit).await
 }
 
 /// Readings of a sensor measured from `from` to `to`, both included, oldest first.
@@ -291,8 +294,9 @@ mod tests {
         let a = SensorId::from("a");
         assert_eq!(numbers(&recent(&story.history, &a, None, 3).await?), [6, 5, 2]);
         assert_eq!(numbers(&recent(&story.history, &a, Some(second(30)), 10).await?), [2, 4, 1]);
-        assert_eq!(numbers(&recent_as_of(&story.history, &a, ReadingNo(2), 10).await?), [2, 1]);
-        assert_eq!(numbers(&recent_as_of(&story.history, &a, ReadingNo(4), 2).await?), [2, 4]);
+        assert_eq!(numbers(&recent_as_of(&story.history, &a, ReadingNo(2), second(60), 10).await?), [2, 1]);
+        assert_eq!(numbers(&recent_as_of(&story.history, &a, ReadingNo(4), second(60), 2).await?), [2, 4]);
+        assert_eq!(numbers(&recent_as_of(&story.history, &a, ReadingNo(6), second(20), 10).await?), [4, 1]);
         assert_eq!(numbers(&range(&story.history, &a, second(10), second(30), 2).await?), [1, 4]);
         assert_eq!(numbers(&recent(&story.history, &"nobody".into(), None, 3).await?), [0; 0]);
         assert_eq!(count(&story.history, second(20), second(30)).await?, 3);

@@ -148,13 +148,12 @@ async fn run(
     let mut steps: BTreeMap<i64, Vec<(f64, u32)>> = BTreeMap::new();
     let mut n_readings = 0;
     for (idx, sensor) in channels.iter().enumerate() {
-        let newest = readings::recent_as_of(history, sensor, asked.up_to, asked.readings_max).await?;
+        let newest = readings::recent_as_of(history, sensor, asked.up_to, asked.as_of, asked.readings_max).await?;
         if newest.len() == asked.readings_max && newest.last().is_some_and(|oldest| since < oldest.taken_at) {
             return Ok(None);
         }
-        let of_the_run = newest.iter().filter(|reading| {
-            since <= reading.taken_at && reading.taken_at <= asked.as_of && asked.quality_min <= reading.quality
-        });
+        let of_the_run =
+            newest.iter().filter(|reading| since <= reading.taken_at && asked.quality_min <= reading.quality);
         for reading in of_the_run {
             let step = reading.taken_at.as_microsecond().div_euclid(step_micros);
             let (sum, n) = &mut steps.entry(step).or_insert_with(|| vec![(0.0, 0); channels.len()])[idx];

@@ -167,7 +167,7 @@ impl Validation {
     async fn values_before(&self, anomaly: &Anomaly) -> Result<Vec<f64>, Failure> {
         let before = ReadingNo(anomaly.reading.0 - 1);
         let limit = self.settings.history_readings;
-        let newest = readings::recent_as_of(&self.history, &anomaly.sensor, before, limit).await?;
-        Ok(newest.iter().filter(|reading| reading.taken_at <= anomaly.taken_at).map(|reading| reading.value).collect())
+        let newest = readings::recent_as_of(&self.history, &anomaly.sensor, before, anomaly.taken_at, limit).await?;
+        Ok(newest.iter().map(|reading| reading.value).collect())
     }
 }
