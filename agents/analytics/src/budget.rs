@@ -52,8 +52,14 @@ impl Excursions {
     }
 
     /// The weight that excursions reach `per_month` times a month, as far as it can be told; 0 when there are no more of
-    /// them at all. `per_month` is positive.
+    /// them at all. `per_month` is positive. A few calm hours say little about a month: until one was watched, it is no
+    /// less than what a sensor takes of which nothing is known.
     pub fn limit(&self, per_month: f64) -> f64 {
+        let own = self.quantile(per_month);
+        if self.seconds < MONTH { own.max(Self::default().quantile(per_month)) } else { own }
+    }
+
+    fn quantile(&self, per_month: f64) -> f64 {
         let n = PRIOR_EXCURSIONS + self.n;
         let peaks = PRIOR_EXCURSIONS * PRIOR_PEAK + self.peaks;
         let months = PRIOR_EXCURSIONS / PRIOR_PER_MONTH + self.seconds / MONTH;
@@ -105,7 +111,7 @@ mod tests {
                 10.0 * (-watched(months, 10.0, mean, &mut chance).limit(0.5) / mean).exp()
             });
             let per_month = passed.sum::<f64>() / 2_000.0;
-            assert!(0.2 < per_month && per_month < 0.5 * 1.2, "{per_month} a month after {months} months");
+            assert!(0.1 < per_month && per_month < 0.5 * 1.2, "{per_month} a month after {months} months");
         }
     }
 
