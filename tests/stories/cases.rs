@@ -1,5 +1,6 @@
 //! `/api/v1/cases`: one episode of evidence, one case.
 
+use config::Config;
 use serde_json::{Value, json};
 use tests::client::Client;
 use tests::node::TestNode;
@@ -29,7 +30,9 @@ pub(crate) async fn ingest(client: &Client, readings: &[Value]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_identical_anomalies_at_once_are_one_case_with_sixty_four_pieces_of_evidence_and_one_work_order() {
-    let node = TestNode::start().await;
+    // As many connections as there are anomalies, and those that a client opens beside them.
+    let roomy = |config: Config| config.with("server.connections_per_address_max", 256).expect("a known setting");
+    let node = TestNode::start_with(roomy).await;
     let client = node.client();
     ingest(client, &calm("press", 600)).await;
     client.until_idle().await.unwrap();
