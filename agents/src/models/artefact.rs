@@ -302,8 +302,8 @@ impl Artefact {
     /// for that. `None` when there are none.
     pub fn explain(&self, explainer: Option<&Explainer>, seen: &[f64]) -> Option<Explanation> {
         match (&self.estimator, explainer) {
-            (Estimator::Forest(trees) | Estimator::Boosted(trees) | Estimator::Fused(_, trees), Some(explainer)) => {
-                Some(explainer.explain(trees, seen))
+            (Estimator::Forest(_) | Estimator::Boosted(_) | Estimator::Fused(..), Some(explainer)) => {
+                Some(explainer.explain(seen))
             }
             (Estimator::Exported(model), _) => {
                 // Of several classes the one that the row is said to be of is spoken of throughout.

@@ -89,7 +89,7 @@ fn trees(normal: &mut impl FnMut() -> f64) -> anyhow::Result<serde_json::Map<Str
         let row = seconds(200, || {
             black_box(sigmoid(ensemble.margin(black_box(&some[0]))));
         });
-        let explained = seconds(5, || some.iter().for_each(|row| drop(black_box(explainer.explain(ensemble, row)))));
+        let explained = seconds(5, || some.iter().for_each(|row| drop(black_box(explainer.explain(row)))));
         (row, explained / some.len() as f64)
     };
     let (forest_row, forest_explained) = of(&grow()?.forest);

@@ -1,12 +1,21 @@
 //! Shapley values of a sum of trees: what each column added to the margin of one row.
 //!
 //! A column that is not known is followed down both sides of a cut in proportion to the training rows (path-dependent).
-//! Exact in time linear in the number of nodes: the weight k!(d−1−k)!/d! of a coalition of k columns is the integral of
-//! tᵏ(1−t)^(d−1−k) over 0..1, so a column's value is the integral of a polynomial of degree d−1 along the path, for
-//! which Gauss's quadrature with ⌈d/2⌉ points has no error.
+//! A leaf is worth its value times a factor for each column on its path: 1 or 0 where the column is known, by whether
+//! the row is on the leaf's side of all cuts, and else the share of the training rows that were. Exact: the weight
+//! k!(d−1−k)!/d! of a coalition of k columns is the integral of tᵏ(1−t)^(d−1−k) over 0..1, so a column's value is the
+//! integral of a polynomial of degree d−1, for which Gauss's quadrature with ⌈d/2⌉ points has no error.
+//!
+//! Leaves are taken one by one instead of down the tree, four side by side: nothing depends on where the row goes, so
+//! that no branch is mispredicted, and leaves of value zero, half of those of a forest that classifies, fall away.
 
 use crate::trees::{Ensemble, LEAF};
 use std::f64::consts::PI;
+
+/// Leaves side by side.
+const LANES: usize = 4;
+/// One number for each of them.
+type Lanes = [f64; LANES];
 
 /// What the columns of one row added.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,29 +26,64 @@ pub struct Explanation {
     pub values: Vec<f64>,
 }
 
-/// Explains rows by an ensemble; made once per model, as it looks at every node.
+/// Explains rows by an ensemble; made once per model, as it looks at every leaf.
 #[derive(Clone, Debug)]
 pub struct Explainer {
     base: f64,
-    /// Points of the quadrature, one of the sizes that [`Explainer::explain`] knows.
-    n_points: usize,
+    n_features: usize,
+    groups: Vec<Group>,
+}
+
+/// The leaves with equally many columns on their paths.
+#[derive(Clone, Debug)]
+struct Group {
+    quadrature: Vec<Point>,
+    values: Vec<Lanes>,
+    /// As many for each of `values` as there are columns.
+    conditions: Vec<Condition>,
+    n_columns: usize,
+}
+
+/// What a column must be for a row to reach each of four leaves.
+#[derive(Clone, Copy, Debug)]
+struct Condition {
+    /// The first number that does.
+    low: Lanes,
+    /// The first beyond that does not.
+    high: Lanes,
+    /// Share of the training rows that were so wherever the column was cut.
+    share: Lanes,
+    column: [u16; LANES],
+}
+
+/// A leaf, and what is asked of each column on its path.
+struct Leaf {
+    value: f64,
+    path: Vec<Side>,
+}
+
+/// The side of its cuts on which a column leads to a leaf.
+#[derive(Clone, Copy)]
+struct Side {
+    column: u16,
+    low: f64,
+    high: f64,
+    share: f64,
 }
 
 impl Explainer {
     /// Looks at the trees once.
     pub fn of(ensemble: &Ensemble) -> Self {
-        let mut seen = vec![0_u32; ensemble.n_features];
-        let (mut base, mut longest) = (ensemble.base, 0);
-        for root in &ensemble.roots {
-            let (mean, n_columns) = survey(ensemble, *root as usize, &mut seen, 0);
-            base += mean;
-            longest = longest.max(n_columns);
-        }
-        let n_points = [2, 3, 4, 5, 6, 8, 12, 24].into_iter().find(|n_points| longest <= 2 * n_points);
-        Self { base, n_points: n_points.expect("no path is longer than 48") }
+        let (mut leaves, mut path) = (Vec::new(), Vec::new());
+        let mean = |root: &u32| gather(ensemble, *root as usize, &mut path, &mut leaves);
+        let base = ensemble.base + ensemble.roots.iter().map(mean).sum::<f64>();
+        leaves.retain(|leaf| leaf.value != 0.0 && !leaf.path.is_empty());
+        leaves.sort_by_key(|leaf| leaf.path.len());
+        let groups = leaves.chunk_by(|one, other| one.path.len() == other.path.len()).map(Group::of).collect();
+        Self { base, n_features: ensemble.n_features, groups }
     }
 
-    /// What each column of `row` added to the margin of `ensemble`, which is the one that this was made of.
+    /// What each column of `row` added to the margin of the ensemble that this was made of.
     ///
     /// # Panics
     ///
@@ -48,151 +92,141 @@ impl Explainer {
     /// # Source
     ///
     /// Lundberg et al., *From local explanations to global understanding with explainable AI for trees*, Nature Machine
-    /// Intelligence 2, 2020, for what is computed; Yu et al., *Linear TreeShap*, NeurIPS 2022, for the single pass.
-    pub fn explain(&self, ensemble: &Ensemble, row: &[f64]) -> Explanation {
-        assert!(ensemble.n_features <= row.len(), "row has {} columns, the trees {}", row.len(), ensemble.n_features);
-        let values = match self.n_points {
-            2 => Walk::<2>::over(ensemble, row),
-            3 => Walk::<3>::over(ensemble, row),
-            4 => Walk::<4>::over(ensemble, row),
-            5 => Walk::<5>::over(ensemble, row),
-            6 => Walk::<6>::over(ensemble, row),
-            8 => Walk::<8>::over(ensemble, row),
-            12 => Walk::<12>::over(ensemble, row),
-            _ => Walk::<24>::over(ensemble, row),
-        };
+    /// Intelligence 2, 2020, for what is computed; Yu et al., *Linear TreeShap*, NeurIPS 2022, for the polynomials.
+    pub fn explain(&self, row: &[f64]) -> Explanation {
+        assert!(self.n_features <= row.len(), "row has {} columns, the trees {}", row.len(), self.n_features);
+        let mut values = vec![0.0; self.n_features];
+        for group in &self.groups {
+            group.explain(row, &mut values);
+        }
         Explanation { base: self.base, values }
     }
 }
 
-/// Mean of the leaves below, and the most columns on a path.
-fn survey(ensemble: &Ensemble, index: usize, seen: &mut [u32], n_columns: usize) -> (f64, usize) {
+/// Puts the leaves below into `leaves`, and says what they are on average.
+fn gather(ensemble: &Ensemble, index: usize, path: &mut Vec<Side>, leaves: &mut Vec<Leaf>) -> f64 {
     let node = &ensemble.nodes[index];
     if node.feature == LEAF {
-        return (node.at, n_columns);
+        leaves.push(Leaf { value: node.at, path: path.clone() });
+        return node.at;
     }
-    let feature = usize::from(node.feature);
-    let n_columns = n_columns + usize::from(seen[feature] == 0);
-    seen[feature] += 1;
-    let (below, above) = (index + 1, node.above as usize);
-    let shares = [below, above].map(|child| f64::from(ensemble.nodes[child].cover));
-    let (mean_below, n_below) = survey(ensemble, below, seen, n_columns);
-    let (mean_above, n_above) = survey(ensemble, above, seen, n_columns);
-    seen[feature] -= 1;
-    let mean = (mean_below * shares[0] + mean_above * shares[1]) / (shares[0] + shares[1]);
-    (mean, n_below.max(n_above))
+    let children = [index + 1, node.above as usize];
+    let covers = children.map(|child| f64::from(ensemble.nodes[child].cover));
+    let shares = covers.map(|cover| cover / (covers[0] + covers[1]));
+    let known = path.iter().position(|side| side.column == node.feature);
+    let place = known.unwrap_or(path.len());
+    if known.is_none() {
+        path.push(Side { column: node.feature, low: f64::NEG_INFINITY, high: f64::INFINITY, share: 1.0 });
+    }
+    let before = path[place];
+    path[place] = Side { high: before.high.min(node.at), share: before.share * shares[0], ..before };
+    let below = gather(ensemble, children[0], path, leaves);
+    path[place] = Side { low: before.low.max(node.at), share: before.share * shares[1], ..before };
+    let above = gather(ensemble, children[1], path, leaves);
+    path[place] = before;
+    path.truncate(if known.is_none() { place } else { path.len() });
+    shares[0] * below + shares[1] * above
 }
 
-/// What is known of a column on the way to a node.
-#[derive(Clone, Copy)]
-struct Passed<const N: usize> {
-    /// Share of the training rows that took the column's side at all its cuts.
-    share: f64,
-    /// Whether the row did.
-    hot: bool,
-    /// One over the column's factor, (1 − t)·share + t; of use only if the row passed.
-    inverse: [f64; N],
-}
-
-struct Walk<'a, const N: usize> {
-    ensemble: &'a Ensemble,
-    row: &'a [f64],
-    passed: Vec<Passed<N>>,
-    values: Vec<f64>,
-    points: [f64; N],
-    /// 1 − t.
-    rest: [f64; N],
-    /// 1 / (1 − t).
-    inverse: [f64; N],
-}
-
-impl<'a, const N: usize> Walk<'a, N> {
-    fn over(ensemble: &'a Ensemble, row: &'a [f64]) -> Vec<f64> {
-        let (points, weights) = quadrature::<N>();
-        let n = ensemble.n_features;
-        let mut walk = Self {
-            ensemble,
-            row,
-            passed: vec![Passed { share: 1.0, hot: true, inverse: [1.0; N] }; n],
-            values: vec![0.0; n],
-            points,
-            rest: points.map(|point| 1.0 - point),
-            inverse: points.map(|point| 1.0 / (1.0 - point)),
-        };
-        for root in &ensemble.roots {
-            walk.part(*root as usize, &weights);
+impl Group {
+    /// `leaves` have equally many columns, and there is one.
+    fn of(leaves: &[Leaf]) -> Self {
+        let n_columns = leaves[0].path.len();
+        let (mut values, mut conditions) = (Vec::new(), Vec::new());
+        for leaves in leaves.chunks(LANES) {
+            // A leaf of value zero, which adds nothing, stands where there is none.
+            values.push(std::array::from_fn(|lane| leaves.get(lane).map_or(0.0, |leaf| leaf.value)));
+            conditions.extend((0..n_columns).map(|column| {
+                let side = |lane: usize| leaves.get(lane).unwrap_or(&leaves[0]).path[column];
+                Condition {
+                    low: std::array::from_fn(|lane| side(lane).low),
+                    high: std::array::from_fn(|lane| side(lane).high),
+                    share: std::array::from_fn(|lane| side(lane).share),
+                    column: std::array::from_fn(|lane| side(lane).column),
+                }
+            }));
         }
-        walk.values
+        Self { quadrature: quadrature(n_columns.div_ceil(2)), values, conditions, n_columns }
     }
 
-    /// Sum over the leaves below of their value times the product of all factors, given the product so far.
-    #[inline]
-    fn part(&mut self, index: usize, product: &[f64; N]) -> [f64; N] {
-        let node = &self.ensemble.nodes[index];
-        // Half of all nodes are leaves, for which a call would cost more than what is to be done.
-        if node.feature == LEAF { product.map(|product| product * node.at) } else { self.down(index, product) }
-    }
-
-    fn down(&mut self, index: usize, product: &[f64; N]) -> [f64; N] {
-        let node = &self.ensemble.nodes[index];
-        let feature = usize::from(node.feature);
-        let (below, above) = (index + 1, node.above as usize);
-        let covers = [below, above].map(|child| f64::from(self.ensemble.nodes[child].cover));
-        let whole = 1.0 / (covers[0] + covers[1]);
-        let shares = covers.map(|cover| cover * whole);
-        let old = self.passed[feature];
-        if !old.hot {
-            // The row left this column's side further up: nothing but the share changes.
-            let one = self.part(below, &product.map(|product| product * shares[0]));
-            let other = self.part(above, &product.map(|product| product * shares[1]));
-            return std::array::from_fn(|idx| one[idx] + other[idx]);
+    /// Adds to `sums` what each column of `row` added through these leaves.
+    fn explain(&self, row: &[f64], sums: &mut [f64]) {
+        let mut terms = vec![Term::default(); self.n_columns];
+        for (value, conditions) in self.values.iter().zip(self.conditions.chunks_exact(self.n_columns)) {
+            for (condition, term) in conditions.iter().zip(&mut terms) {
+                let x: Lanes = condition.column.map(|column| row[usize::from(column)]);
+                let change = |lane| {
+                    let is_there = (condition.low[lane] <= x[lane]) & (x[lane] < condition.high[lane]);
+                    f64::from(u8::from(is_there)) - condition.share[lane]
+                };
+                *term = Term { change: std::array::from_fn(change), ..Term::default() };
+            }
+            for point in &self.quadrature {
+                let mut product = value.map(|value| value * point.weight);
+                for (condition, term) in conditions.iter().zip(&mut terms) {
+                    term.before = product;
+                    term.factor = std::array::from_fn(|lane| condition.share[lane] + point.at * term.change[lane]);
+                    product = times(&product, &term.factor);
+                }
+                let mut after = [1.0; LANES];
+                for term in terms.iter_mut().rev() {
+                    let others = times(&term.before, &after);
+                    term.others = std::array::from_fn(|lane| term.others[lane] + others[lane]);
+                    after = times(&after, &term.factor);
+                }
+            }
+            for (condition, term) in conditions.iter().zip(&terms) {
+                let added = times(&term.change, &term.others);
+                for (column, added) in condition.column.iter().zip(added) {
+                    sums[usize::from(*column)] += added;
+                }
+            }
         }
-        let goes_below = self.row[feature] < node.at;
-        let (taken, left) = if goes_below { (below, above) } else { (above, below) };
-        let share = old.share * shares[usize::from(!goes_below)];
-        let factor = self.points.map(|point| share + point * (1.0 - share));
-        let inverse = factor.map(|factor| 1.0 / factor);
-        // The product without this column; each side puts its own factor in.
-        let without: [f64; N] = std::array::from_fn(|idx| product[idx] * old.inverse[idx]);
-        self.passed[feature] = Passed { share, hot: true, inverse };
-        let one = self.part(taken, &std::array::from_fn(|idx| without[idx] * factor[idx]));
-        let gone = old.share * shares[usize::from(goes_below)];
-        self.passed[feature] = Passed { share: gone, hot: false, inverse };
-        let other = self.part(left, &std::array::from_fn(|idx| without[idx] * gone * self.rest[idx]));
-        self.passed[feature] = old;
-        let mut change = 0.0;
-        let mut sum = [0.0; N];
-        for idx in 0..N {
-            sum[idx] = one[idx] + other[idx];
-            change += one[idx] * ((1.0 - share) * inverse[idx])
-                - other[idx] * self.inverse[idx]
-                - sum[idx] * ((1.0 - old.share) * old.inverse[idx]);
-        }
-        self.values[feature] += change;
-        sum
     }
 }
 
-/// Points and weights of Gauss–Legendre quadrature on 0..1.
-fn quadrature<const N: usize>() -> ([f64; N], [f64; N]) {
-    let (mut points, mut weights) = ([0.0; N], [0.0; N]);
-    for idx in 0..N {
+/// What a column contributes on the way to each of four leaves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Term {
+    /// What knowing the column changes of its factor.
+    change: Lanes,
+    /// That factor at a point of the quadrature.
+    factor: Lanes,
+    /// The product of the factors before it there.
+    before: Lanes,
+    /// The integral of the product of all other factors.
+    others: Lanes,
+}
+
+fn times(left: &Lanes, right: &Lanes) -> Lanes {
+    std::array::from_fn(|lane| left[lane] * right[lane])
+}
+
+/// Where a quadrature looks, and how much that counts.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    at: f64,
+    weight: f64,
+}
+
+/// Gauss–Legendre quadrature with `n` points on 0..1.
+fn quadrature(n: usize) -> Vec<Point> {
+    let point = |idx: usize| {
         // Newton's method from the usual first guess at the root of the Legendre polynomial.
-        let mut x = (PI * (idx as f64 + 0.75) / (N as f64 + 0.5)).cos();
+        let mut x = (PI * (idx as f64 + 0.75) / (n as f64 + 0.5)).cos();
         let mut slope = 1.0;
         for _ in 0..8 {
             let (mut last, mut value) = (1.0, x);
-            for degree in 2..=N {
-                let n = degree as f64;
-                (last, value) = (value, ((2.0 * n - 1.0) * x * value - (n - 1.0) * last) / n);
+            for degree in 2..=n {
+                let degree = degree as f64;
+                (last, value) = (value, ((2.0 * degree - 1.0) * x * value - (degree - 1.0) * last) / degree);
             }
-            slope = N as f64 * (x * value - last) / (x * x - 1.0);
+            slope = n as f64 * (x * value - last) / (x * x - 1.0);
             x -= value / slope;
         }
-        points[idx] = 0.5 * (1.0 - x);
-        weights[idx] = 1.0 / ((1.0 - x * x) * slope * slope);
-    }
-    (points, weights)
+        Point { at: 0.5 * (1.0 - x), weight: 1.0 / ((1.0 - x * x) * slope * slope) }
+    };
+    (0..n).map(point).collect()
 }
 
 #[cfg(test)]
@@ -249,12 +283,12 @@ mod tests {
 
     #[test]
     fn the_quadrature_is_the_tabulated_one() {
-        let (points, weights) = quadrature::<2>();
+        let two = quadrature(2);
         let half = 0.5 / 3.0_f64.sqrt();
-        assert!((points[0] - (0.5 - half)).abs() < 1e-15 && (points[1] - (0.5 + half)).abs() < 1e-15);
-        assert!(weights.iter().all(|weight| (weight - 0.5).abs() < 1e-15));
-        let (points, weights) = quadrature::<24>();
-        let integral: f64 = points.iter().zip(weights).map(|(point, weight)| weight * point.powi(47)).sum();
+        assert!((two[0].at - (0.5 - half)).abs() < 1e-15 && (two[1].at - (0.5 + half)).abs() < 1e-15);
+        assert!(two.iter().all(|point| (point.weight - 0.5).abs() < 1e-15));
+        assert!(quadrature(1).iter().all(|point| point.at == 0.5 && (point.weight - 1.0).abs() < 1e-15));
+        let integral: f64 = quadrature(24).iter().map(|point| point.weight * point.at.powi(47)).sum();
         assert!((integral - 1.0 / 48.0).abs() < 1e-15);
     }
 
@@ -273,7 +307,7 @@ mod tests {
             seed: 1,
         };
         let stump = boosting::fit(&rows.view(), &[0.0, 0.0, 0.0, 8.0], &[1.0; 4], &settings).expect("sound");
-        let explained = Explainer::of(&stump).explain(&stump, &[3.0, 0.0]);
+        let explained = Explainer::of(&stump).explain(&[3.0, 0.0]);
         assert!((explained.base - 2.0).abs() < 1e-12, "{explained:?}");
         assert!((explained.values[0] - 6.0).abs() < 1e-12 && explained.values[1] == 0.0, "{explained:?}");
     }
@@ -289,7 +323,7 @@ mod tests {
             let rule = Rule { depth_max, leaf_rows_min: 1, leaf_weight_min: 0.0, ridge: 0.0, columns_per_cut: 2 };
             let settings = forest::Settings { n_trees: 3, rule, seed };
             let forest = forest::fit(&rows.view(), &targets, &[1.0; 120], &settings).unwrap().forest;
-            let explained = Explainer::of(&forest).explain(&forest, &x);
+            let explained = Explainer::of(&forest).explain(&x);
             for (value, expected) in explained.values.iter().zip(enumerated(&forest, &x)) {
                 prop_assert!((value - expected).abs() < 1e-9, "{value} {expected}");
             }
@@ -304,7 +338,7 @@ mod tests {
             let rule = Rule { depth_max: 48, leaf_rows_min: 1, leaf_weight_min: 0.0, ridge: 0.0, columns_per_cut: 1 };
             let settings = forest::Settings { n_trees: 4, rule, seed };
             let forest = forest::fit(&rows.view(), &targets, &[1.0; 400], &settings).unwrap().forest;
-            let explained = Explainer::of(&forest).explain(&forest, &x);
+            let explained = Explainer::of(&forest).explain(&x);
             let sum = explained.base + explained.values.iter().sum::<f64>();
             prop_assert!((sum - forest.margin(&x)).abs() < 1e-9 * (1.0 + sum.abs()), "{} {}", sum, forest.margin(&x));
         }
