@@ -25,6 +25,7 @@ mod plant;
 mod reports;
 mod root;
 mod route;
+mod router;
 mod sensors;
 mod sessions;
 mod simulate;
@@ -33,6 +34,7 @@ mod table;
 mod work_orders;
 
 pub use route::{Answer, Body, Class, Kind, Param, Presence, Route, SchemaOf, Scope};
+pub(crate) use router::{Mounted, Router};
 pub(crate) use stream::Streams;
 pub use table::ROUTES;
 
@@ -43,15 +45,14 @@ use crate::request::{self, Call, Refusals, lax};
 use crate::server::Peer;
 use crate::trace_context::{self, Step};
 use futures_util::FutureExt as _;
+use router::Answering;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use table::entry;
 use tracing::Instrument as _;
-use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
-use warp::reply::Response;
 use warp::{Filter as _, Rejection};
 
 /// The header that names a request. The server puts one into each request that brings none.
@@ -60,52 +61,44 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The pattern under which requests to no route are counted.
 const UNMATCHED: &str = "unmatched";
 
-/// All routes. It answers every request itself and rejects none.
-pub(crate) fn all(app: &App) -> BoxedFilter<(Response,)> {
-    let data = warp::path!("api" / "v1" / "data" / ..).and(ingest::routes(app)).boxed();
-    let reading = warp::path!("api" / "v1" / ..)
-        .and(either([
-            sensors::routes(app),
-            cases::routes(app),
-            decisions::routes(app),
-            maintenance::routes(app),
-            work_orders::routes(app),
-            plant::routes(app),
-            reports::routes(app),
-            events::routes(app),
-            stream::routes(app),
-            agents::routes(app),
-            dead_letters::routes(app),
-            lists::routes(app),
-            demo::routes(app),
-            simulate::routes(app),
-            ml::routes(app),
-            keys::routes(app),
-            sessions::routes(app),
-            audit::routes(app),
-        ]))
-        .boxed();
-    let outside = either([health::routes(app), metrics::routes(app), root::routes(app), docs::routes(app)]);
-    either([data, reading, outside, unmatched(app)])
-}
-
-/// The first of `filters` that matches.
-///
-/// # Panics
-///
-/// `filters` is empty.
-fn either(filters: impl IntoIterator<Item = BoxedFilter<(Response,)>>) -> BoxedFilter<(Response,)> {
-    filters.into_iter().reduce(|first, second| first.or(second).unify().boxed()).expect("every group has a route")
+/// All routes.
+pub(crate) fn all(app: &App) -> Router {
+    let mounted = Mounted::all([
+        ingest::routes(app),
+        sensors::routes(app),
+        cases::routes(app),
+        decisions::routes(app),
+        maintenance::routes(app),
+        work_orders::routes(app),
+        plant::routes(app),
+        reports::routes(app),
+        events::routes(app),
+        stream::routes(app),
+        agents::routes(app),
+        dead_letters::routes(app),
+        lists::routes(app),
+        demo::routes(app),
+        simulate::routes(app),
+        ml::routes(app),
+        keys::routes(app),
+        sessions::routes(app),
+        audit::routes(app),
+        health::routes(app),
+        metrics::routes(app),
+        root::routes(app),
+        docs::routes(app),
+    ]);
+    Router::new(mounted, unmatched(app))
 }
 
 /// Answers requests to `route` by `handler`: after the caller was found to have its scope and its body was read.
-fn mount<H, F>(app: &App, route: &'static Route, handler: H) -> BoxedFilter<(Response,)>
+fn mount<H, F>(app: &App, route: &'static Route, handler: H) -> Mounted
 where
     H: Fn(App, Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, ApiError>> + Send + 'static,
 {
     let app = app.clone();
-    at(route)
+    let answering = at(route)
         .and(warp::query::<Vec<(String, String)>>())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
@@ -154,7 +147,8 @@ where
                 response
             }
         })
-        .boxed()
+        .boxed();
+    Mounted::one(route, answering)
 }
 
 /// Matches the method and the path of `route` and gives the values of its parameters.
@@ -166,7 +160,7 @@ fn at(route: &'static Route) -> impl warp::Filter<Extract = (Vec<String>,), Erro
 }
 
 /// Answers what no route answered: another method, a slash too many, or nothing there.
-fn unmatched(app: &App) -> BoxedFilter<(Response,)> {
+fn unmatched(app: &App) -> Answering {
     let app = app.clone();
     warp::method()
         .and(warp::path::full())
@@ -263,11 +257,12 @@ mod tests {
     use runtime::Clock;
     use serde_json::Value;
     use warp::http::{Request, StatusCode};
+    use warp::reply::Response;
 
     /// A node in a folder of its own, and what it answers without a network in between.
     struct Bench {
         node: Node,
-        routes: BoxedFilter<(Response,)>,
+        routes: Router,
         _dir: tempfile::TempDir,
     }
 
@@ -407,7 +402,9 @@ mod tests {
         async fn fail(_: App, _: Call) -> Result<Reply, ApiError> {
             panic!("on purpose")
         }
-        let bench = Bench { routes: mount(bench.node.app(), const { entry("GET", "/livez") }, fail), ..bench };
+        let app = bench.node.app();
+        let failing = mount(app, const { entry("GET", "/livez") }, fail);
+        let bench = Bench { routes: Router::new(failing, unmatched(app)), ..bench };
         let (response, body) = bench.ask("GET", "/livez", &[], "").await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(body["detail"], "Internal Server Error");

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::connection::{Busy, Patience, Timed};
 use crate::reply;
 use crate::request::Refusals;
-use crate::routes::{self, REQUEST_ID};
+use crate::routes::{self, REQUEST_ID, Router};
 use crate::tls::Tls;
 use dashmap::DashMap;
 use futures_util::FutureExt as _;
@@ -37,7 +37,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use warp::reply::Response;
 
@@ -61,14 +60,12 @@ const HARDENING: [(HeaderName, HeaderValue); 4] = [
 /// Over TLS: nothing else for a year.
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-type Routes = BoxedFilter<(Response,)>;
-
 struct Server {
     settings: Arc<Settings>,
     app: App,
     listeners: Listeners,
     tls: Option<Tls>,
-    routes: Routes,
+    routes: Router,
     slots: Arc<Semaphore>,
     per_address: Arc<DashMap<IpAddr, usize>>,
     connections: TaskTracker,
@@ -231,7 +228,7 @@ impl Server {
 struct Connection {
     settings: Arc<Settings>,
     app: App,
-    routes: Routes,
+    routes: Router,
     /// `None` for the owner.
     peer: Option<SocketAddr>,
     refusals: Refusals,
@@ -295,7 +292,7 @@ impl Connection {
         let id = name(&mut request, peer);
         request.extensions_mut().insert(self.refusals.clone());
         let within = Duration::from_secs_f64(self.settings.request_timeout_seconds);
-        let answering = AssertUnwindSafe(warp::service(self.routes.clone()).call(request)).catch_unwind();
+        let answering = AssertUnwindSafe(warp::service(self.routes.find(&request)).call(request)).catch_unwind();
         let given_up = |error| reply::respond(Err(error), id.to_str().unwrap_or_default());
         let mut response = match tokio::time::timeout(within, answering).await {
             Ok(Ok(Ok(response))) => response,
@@ -345,7 +342,7 @@ fn name<B>(request: &mut Request<B>, peer: Peer) -> HeaderValue {
 
 /// The response to `request` without a connection in between.
 #[cfg(test)]
-pub(crate) async fn answer<B>(routes: Routes, mut request: Request<B>, peer: SocketAddr) -> Response
+pub(crate) async fn answer<B>(routes: Router, mut request: Request<B>, peer: SocketAddr) -> Response
 where
     B: hyper::body::Body + Send + Sync + 'static,
     B::Data: Send,
@@ -353,7 +350,7 @@ where
 {
     let peer = Peer::of(peer, request.headers(), &[]);
     let id = name(&mut request, peer);
-    let Ok(mut response) = warp::service(routes).call(request).await;
+    let Ok(mut response) = warp::service(routes.find(&request)).call(request).await;
     response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
     response
 }

@@ -1,7 +1,7 @@
 //! `/api/v1/agents`: the supervision tree, and what an operator can do to it.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -10,15 +10,13 @@ use domain::event::Control;
 use runtime::{AgentStatus, Outlook};
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     let pause = |app: App, call: Call| control(app, call, Control::Pause);
     let resume = |app: App, call: Call| control(app, call, Control::Resume);
     let drain = |app: App, call: Call| control(app, call, Control::Drain);
     let restart = |app: App, call: Call| control(app, call, Control::Restart);
-    either([
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/agents") }, list),
         mount(app, const { entry("POST", "/api/v1/agents/{name}/pause") }, pause),
         mount(app, const { entry("POST", "/api/v1/agents/{name}/resume") }, resume),

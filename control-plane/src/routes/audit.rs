@@ -1,16 +1,14 @@
 //! `/api/v1/audit`: whether what was recorded of keys and decisions is still as it was.
 
-use super::{entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::Call;
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, const { entry("GET", "/api/v1/audit/verify") }, verify)
 }
 

@@ -2,7 +2,7 @@
 
 mod acts;
 
-use super::{Route, either, entry, mount, pages};
+use super::{Mounted, Route, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -14,8 +14,6 @@ use persistence::knowledge::{self, Lesson};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const LIST: &Route = entry("GET", "/api/v1/cases");
 const ONE: &Route = entry("GET", "/api/v1/cases/{id}");
@@ -35,8 +33,8 @@ pub(crate) const STATES: [&str; State::ALL.len()] = {
     names
 };
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, LIST, list), mount(app, ONE, one), mount(app, SIMILAR, similar), acts::routes(app)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, LIST, list), mount(app, ONE, one), mount(app, SIMILAR, similar), acts::routes(app)])
 }
 
 async fn list(app: App, call: Call) -> Result<Reply, ApiError> {

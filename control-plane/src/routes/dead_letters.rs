@@ -4,7 +4,7 @@
 //! once, by an event that says by whom; what fails again is a new dead letter.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount, one_of, pages};
+use super::{Mounted, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -15,8 +15,6 @@ use persistence::seen::Seen;
 use persistence::unit::Refused;
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const ROWS_DEFAULT: usize = 100;
@@ -30,12 +28,12 @@ enum Deed {
     Discard,
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     let replay = |app: App, call: Call| settle_one(app, call, Deed::Replay);
     let discard = |app: App, call: Call| settle_one(app, call, Deed::Discard);
     let replay_many = |app: App, call: Call| settle_many(app, call, Deed::Replay);
     let discard_many = |app: App, call: Call| settle_many(app, call, Deed::Discard);
-    either([
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/dead-letters") }, list),
         mount(app, const { entry("GET", "/api/v1/dead-letters/{id}") }, inspect),
         mount(app, const { entry("POST", "/api/v1/dead-letters/{id}/replay") }, replay),

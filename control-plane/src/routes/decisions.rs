@@ -1,7 +1,7 @@
 //! `/decisions`: what people are asked, and what they answered.
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount, pages};
+use super::{Mounted, Route, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::{offset, zulu};
@@ -17,9 +17,7 @@ use persistence::unit::Appended;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 const SUBMIT: &Route = entry("POST", "/api/v1/decisions/submit");
 const LIST: &Route = entry("GET", "/api/v1/decisions");
@@ -44,8 +42,8 @@ const DECISION_BYTES_MAX: usize = 100;
 const TEXT_BYTES_MAX: usize = 8192;
 const PAGE_MAX: usize = 500;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, SUBMIT, submit), mount(app, PENDING, pending), mount(app, LIST, list)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, SUBMIT, submit), mount(app, PENDING, pending), mount(app, LIST, list)])
 }
 
 /// An answer as the old contract tells it, with what we know besides.

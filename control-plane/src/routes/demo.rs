@@ -3,7 +3,7 @@
 mod driver;
 pub(crate) mod status;
 
-use super::{Route, either, entry, mount};
+use super::{Mounted, Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -17,8 +17,6 @@ use serde::Serialize;
 use simulations::scenario::{N_FAULT, N_HISTORY};
 use status::{Buried, Facts, Status};
 use tracing::info;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 pub(crate) use driver::resume;
 
@@ -32,8 +30,8 @@ const RUN_EVENTS_MAX: usize = 10_000;
 /// Newest dead letters that are looked through.
 const DEAD_LETTERS_MAX: usize = 100;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, START, start), mount(app, STATUS, show)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, START, start), mount(app, STATUS, show)])
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! `/openapi.json`, `/docs`, `/redoc`: what the API is, for programs and for people. Nothing comes from the internet.
 
-use super::{Route, either, entry, mount};
+use super::{Mounted, Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::openapi;
@@ -9,8 +9,6 @@ use crate::request::Call;
 use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::{Arc, LazyLock};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
 
@@ -34,10 +32,10 @@ pub(crate) struct Settings {
 /// The document as it is sent. The table does not change while the program runs.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| openapi::document().to_string().into());
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     let try_out = |app: App, _: Call| page(app, "try-out.js");
     let read = |app: App, _: Call| page(app, "read.js");
-    either([
+    Mounted::all([
         mount(app, DOCUMENT, document),
         mount(app, TRY_OUT, try_out),
         mount(app, READ, read),

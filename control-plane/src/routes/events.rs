@@ -1,6 +1,6 @@
 //! `/api/v1/events`: what happened, in order.
 
-use super::{entry, mount, pages};
+use super::{Mounted, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -9,13 +9,11 @@ use domain::{CorrelationId, Envelope, Seq};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const EVENTS_DEFAULT: usize = 100;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, const { entry("GET", "/api/v1/events") }, list)
 }
 

@@ -1,6 +1,6 @@
 //! `/health…`, `/livez`, `/readyz`: how the node is.
 
-use super::{either, entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants;
@@ -12,15 +12,13 @@ use runtime::{AgentStatus, Kind, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 /// A database that takes longer to answer a small question is as good as gone.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("GET", "/health") }, health),
         mount(app, const { entry("GET", "/readyz") }, ready),
         mount(app, const { entry("GET", "/livez") }, live),

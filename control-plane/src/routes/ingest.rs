@@ -7,7 +7,7 @@ pub(crate) mod batch;
 pub(crate) use batch::Batch;
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -20,8 +20,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// What a reading is told with.
 const MEMBERS_OF_A_READING: &[Param] = &[
@@ -82,8 +80,8 @@ const SENSOR_TYPES: [&str; SensorType::ALL.len()] = {
 const SIDE_BY_SIDE: [SensorType; 4] =
     [SensorType::Temperature, SensorType::Pressure, SensorType::Vibration, SensorType::Humidity];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("POST", "/api/v1/data/ingest") }, ingest),
         mount(app, const { entry("POST", "/api/v1/data/ingest/batch") }, batch::ingest),
     ])

@@ -1,7 +1,7 @@
 //! `/api/v1/keys`: API keys, made, listed, replaced and taken back.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount, pages};
+use super::{Mounted, entry, mount, pages};
 use crate::access::{NewKey, SCOPES, change, new_key};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -15,8 +15,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const ROWS_DEFAULT: usize = 100;
@@ -40,8 +38,8 @@ pub(super) const ROTATION: &[Param] = &[Param::or(
     "How long the old key goes on working",
 )];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/keys") }, list),
         mount(app, const { entry("POST", "/api/v1/keys") }, create),
         mount(app, const { entry("POST", "/api/v1/keys/{id}/rotate") }, rotate),

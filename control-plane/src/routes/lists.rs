@@ -1,6 +1,6 @@
 //! Lists that only show what stands in the store: notifications, the maintenance log.
 
-use super::{either, entry, mount, one_of, pages};
+use super::{Mounted, entry, mount, one_of, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -13,14 +13,12 @@ use persistence::maintenance_log::Line;
 use persistence::{kpis, maintenance_log, notifications};
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const ROWS_DEFAULT: usize = 100;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/notifications") }, list_notifications),
         mount(app, const { entry("GET", "/api/v1/maintenance/log") }, list_maintenance_log),
     ])

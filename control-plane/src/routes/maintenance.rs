@@ -3,7 +3,7 @@
 mod told;
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount, pages, reports};
+use super::{Mounted, Route, entry, mount, pages, reports};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
@@ -27,8 +27,6 @@ use tokio::time::Instant;
 use told::{Known, Outcome};
 
 pub(crate) use told::{Item, Told};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const SCHEDULE: &Route = entry("POST", "/api/v1/maintenance/schedule");
 const SCHEDULED: &Route = entry("GET", "/api/v1/maintenance/scheduled");
@@ -75,8 +73,8 @@ const MARGIN_DAYS_MIN: f64 = 1.0;
 const DAYS_MAX: f64 = 36_500.0;
 const PAGE_MAX: usize = 100;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, SCHEDULE, schedule), mount(app, SCHEDULED, scheduled)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, SCHEDULE, schedule), mount(app, SCHEDULED, scheduled)])
 }
 
 async fn schedule(app: App, call: Call) -> Result<Reply, ApiError> {

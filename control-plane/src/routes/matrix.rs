@@ -1,6 +1,6 @@
 //! Every route, every method, every kind of caller: who gets in is what the table says, and nobody else.
 
-use super::{ROUTES, Route, Scope, all, entry, params};
+use super::{ROUTES, Route, Router, Scope, all, entry, params};
 use crate::access::{Access, NewKey, SCOPES, new_key};
 use crate::node::Node;
 use crate::request::fresh_correlation;
@@ -13,9 +13,7 @@ use persistence::admin::Change;
 use runtime::Clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use warp::filters::BoxedFilter;
 use warp::http::Request;
-use warp::reply::Response;
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
@@ -114,7 +112,7 @@ async fn sessions(node: &Node) -> Vec<Identity> {
     ]
 }
 
-async fn status(routes: &BoxedFilter<(Response,)>, identity: &Identity, method: &str, path: &str) -> u16 {
+async fn status(routes: &Router, identity: &Identity, method: &str, path: &str) -> u16 {
     let mut request = Request::builder().method(method).uri(path).header("content-length", "0");
     for (name, value) in &identity.headers {
         request = request.header(*name, value);

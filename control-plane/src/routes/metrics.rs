@@ -1,17 +1,15 @@
 //! `/metrics`: figures for Prometheus.
 
-use super::{entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::Call;
 use persistence::{cases, dead_letters, decisions};
 use runtime::metrics::{Backlog, Form};
-use warp::filters::BoxedFilter;
 use warp::http::header;
-use warp::reply::Response;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, const { entry("GET", "/metrics") }, metrics)
 }
 

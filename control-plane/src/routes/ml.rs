@@ -7,7 +7,7 @@ mod mlflow;
 mod predict;
 mod registry;
 
-use super::{Route, either, entry, mount};
+use super::{Mounted, Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
@@ -19,8 +19,6 @@ use domain::Timestamp;
 use persistence::models::State;
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 pub(crate) use anomaly::{Anomalies, CHECK_MEMBERS, DETECT_MEMBERS, Drift};
 pub(crate) use explanations::{Begun, Jobs, MEMBERS as EXPLAIN_MEMBERS, Progress};
@@ -45,8 +43,8 @@ fn origin(version: &Version) -> &'static str {
     }
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         predict::routes(app),
         forecast::routes(app),
         anomaly::routes(app),

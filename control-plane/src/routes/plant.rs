@@ -2,7 +2,7 @@
 
 mod declare;
 
-use super::{Kind, Param, either, entry, mount, pages};
+use super::{Kind, Mounted, Param, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::plant::{self, Report};
@@ -21,8 +21,6 @@ use persistence::{anomalies, readings, technicians};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page when nobody says how many.
 const ROWS_DEFAULT: usize = 100;
@@ -40,8 +38,8 @@ pub(crate) const MAINTENANCE: &[Param] = &[
 ];
 pub(crate) const MAINTENANCE_END: &[Param] = &[Param::optional("reason", Kind::Text, "A note")];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/assets") }, list),
         mount(app, const { entry("GET", "/api/v1/assets/{id}") }, one),
         mount(app, const { entry("POST", "/api/v1/assets/{id}/maintenance") }, begin),

@@ -1,7 +1,7 @@
 //! `/reports`: figures counted from the store.
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount, pages};
+use super::{Mounted, Route, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::follow;
@@ -20,8 +20,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const GENERATE: &Route = entry("POST", "/api/v1/reports/generate");
 
@@ -35,8 +33,8 @@ const ID_BYTES_MAX: usize = 255;
 /// Rows in a page when nobody says how many.
 const ROWS_DEFAULT: usize = 100;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, GENERATE, generate),
         mount(app, const { entry("GET", "/api/v1/reports") }, list),
         mount(app, const { entry("GET", "/api/v1/reports/{id}") }, stored),

@@ -1,21 +1,19 @@
 //! `/`: hello.
 
-use super::{entry, mount};
+use super::{Mounted, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::Call;
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Hello {
     message: String,
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, const { entry("GET", "/") }, hello)
 }
 

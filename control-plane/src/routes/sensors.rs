@@ -1,6 +1,6 @@
 //! `/api/v1/sensors`: what was measured, and by what.
 
-use super::{either, entry, mount, pages};
+use super::{Mounted, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants;
@@ -13,16 +13,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Rows in a page of readings when nobody says how many.
 const READINGS_DEFAULT: usize = 100;
 /// Sensors that are listed at once at most. The old contract lists all of them.
 const SENSORS_MAX: usize = 10_000;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("GET", "/api/v1/sensors/readings") }, list_readings),
         mount(app, const { entry("GET", "/api/v1/sensors/sensors") }, list_sensors),
     ])

@@ -1,7 +1,7 @@
 //! `/api/v1/sessions`: browser sessions, in place of a key that a page cannot keep.
 
 use super::route::{Kind, Param};
-use super::{either, entry, mount};
+use super::{Mounted, entry, mount};
 use crate::access::{CSRF, Caller};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -12,14 +12,12 @@ use domain::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 pub(super) const TOKEN: &[Param] = &[Param::required("token", Kind::Text, "What the link holds")];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("POST", "/api/v1/sessions") }, open),
         mount(app, const { entry("GET", "/api/v1/sessions/current") }, current),
         mount(app, const { entry("POST", "/api/v1/sessions/close") }, close),

@@ -3,7 +3,7 @@
 //! The answer comes after their commit, so `success` means stored.
 
 use super::route::{Kind, Param};
-use super::{Route, either, entry, mount};
+use super::{Mounted, Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -17,8 +17,6 @@ use sha2::{Digest as _, Sha256};
 use simulations::OutOfRange;
 use simulations::classic::{self, Anomaly, ClassicSample, Drift, Normal};
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const DRIFT: &Route = entry("POST", "/api/v1/simulate/drift-event");
 const ANOMALY: &Route = entry("POST", "/api/v1/simulate/anomaly-event");
@@ -65,8 +63,8 @@ const CHUNK: usize = 1_000;
 /// Bytes that a reading counts for while it is under way.
 const READING_BYTES: usize = 512;
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, DRIFT, drift), mount(app, ANOMALY, anomaly), mount(app, NORMAL, normal)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, DRIFT, drift), mount(app, ANOMALY, anomaly), mount(app, NORMAL, normal)])
 }
 
 async fn drift(app: App, call: Call) -> Result<Reply, ApiError> {

@@ -3,7 +3,7 @@
 //! Each stream reads the log from a place of its own, like an agent. A client that is slow falls behind there and
 //! misses nothing; one that comes back with `Last-Event-ID` goes on where it was.
 
-use super::{Route, entry, mount};
+use super::{Mounted, Route, entry, mount};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -16,8 +16,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
@@ -74,7 +72,7 @@ impl Drop for Place {
     }
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, STREAM, stream)
 }
 

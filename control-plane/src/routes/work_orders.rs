@@ -3,7 +3,7 @@
 mod close_out;
 mod steps;
 
-use super::{Route, either, entry, mount, pages};
+use super::{Mounted, Route, entry, mount, pages};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
@@ -15,8 +15,6 @@ use persistence::work_orders::{self, Filter, WorkOrder};
 use schemars::JsonSchema;
 use serde::Serialize;
 pub(crate) use steps::{CANCEL, COMPLETE, HOLD, START, VERIFY};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const LIST: &Route = entry("GET", "/api/v1/work-orders");
 const ONE: &Route = entry("GET", "/api/v1/work-orders/{id}");
@@ -25,8 +23,8 @@ const ONE: &Route = entry("GET", "/api/v1/work-orders/{id}");
 pub(crate) const STATES: [&str; State::ALL.len()] =
     ["scheduled", "in_progress", "on_hold", "completed", "verified", "cancelled"];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, LIST, list), mount(app, ONE, one), steps::routes(app)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, LIST, list), mount(app, ONE, one), steps::routes(app)])
 }
 
 /// An order, and what can be done with it now.

@@ -5,7 +5,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
-use crate::routes::{Kind, Param, either, entry, mount};
+use crate::routes::{Kind, Mounted, Param, entry, mount};
 use domain::Event;
 use domain::case::{Acknowledged, Act, Feedback, Shelved, Unshelved};
 use domain::decision::By;
@@ -13,8 +13,6 @@ use jiff::SignedDuration;
 use persistence::cases::Case;
 use persistence::seen::Seen;
 use persistence::unit::Refused;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Words of a person, in bytes.
 const TEXT_BYTES_MAX: usize = 8192;
@@ -31,8 +29,8 @@ pub(crate) const FEEDBACK: &[Param] = &[
     Param::optional("comment", Kind::Text, "In words"),
 ];
 
-pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(super) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("POST", "/api/v1/cases/{id}/acknowledge") }, acknowledge),
         mount(app, const { entry("POST", "/api/v1/cases/{id}/shelve") }, shelve),
         mount(app, const { entry("POST", "/api/v1/cases/{id}/unshelve") }, unshelve),

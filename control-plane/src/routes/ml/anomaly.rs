@@ -1,7 +1,7 @@
 //! Whether readings are unlike those before them, and whether a sensor's distribution changed.
 
 use super::super::route::{Kind, Param};
-use super::super::{Route, either, entry, mount};
+use super::super::{Mounted, Route, entry, mount};
 use super::{EMBEDDED, origin, resolved, seconds};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -20,8 +20,6 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const DETECT: &Route = entry("POST", "/api/v1/ml/detect_anomaly");
 const CHECK: &Route = entry("POST", "/api/v1/ml/check_drift");
@@ -57,8 +55,8 @@ pub(crate) const CHECK_MEMBERS: &[Param] = &[
     Param::or("min_samples", Kind::Int(Some(6), Some(10_000)), "30", "Readings that either window must hold"),
 ];
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, DETECT, detect), mount(app, CHECK, check)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, DETECT, detect), mount(app, CHECK, check)])
 }
 
 /// Readings that are unlike those before them.

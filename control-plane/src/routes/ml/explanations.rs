@@ -3,7 +3,7 @@
 //! Jobs live in memory: they are gone an hour after they ended, and when the node stops.
 
 use super::super::route::{Kind, Param};
-use super::super::{Route, either, entry, mount};
+use super::super::{Mounted, Route, entry, mount};
 use super::predict::{explained, said};
 use super::{Info, info, resolved};
 use crate::api_error::ApiError;
@@ -19,9 +19,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::reply::Response;
 
 const BEGIN: &Route = entry("POST", "/api/v1/ml/explanations");
 const POLL: &Route = entry("GET", "/api/v1/ml/explanations/{id}");
@@ -93,8 +91,8 @@ impl Jobs {
     }
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, BEGIN, begin), mount(app, POLL, poll)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, BEGIN, begin), mount(app, POLL, poll)])
 }
 
 async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {

@@ -1,7 +1,7 @@
 //! What a sensor will read next, from its own history.
 
 use super::super::route::{Kind, Param};
-use super::super::{Route, entry, mount};
+use super::super::{Mounted, Route, entry, mount};
 use super::{Info, info, resolved, seconds};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -14,8 +14,6 @@ use jiff::SignedDuration;
 use persistence::readings;
 use schemars::JsonSchema;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const FORECAST: &Route = entry("POST", "/api/v1/ml/forecast");
 
@@ -75,7 +73,7 @@ struct History {
     cadence_minutes: i64,
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(crate) fn routes(app: &App) -> Mounted {
     mount(app, FORECAST, forecast)
 }
 

@@ -1,7 +1,7 @@
 //! What a model says of named features: of one row, or of many lines.
 
 use super::super::route::{Kind, Param};
-use super::super::{Route, either, entry, mount};
+use super::super::{Mounted, Route, entry, mount};
 use super::{Info, info, resolved};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -17,8 +17,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const PREDICT: &Route = entry("POST", "/api/v1/ml/predict");
 const BATCH: &Route = entry("POST", "/api/v1/ml/predict/batch");
@@ -90,8 +88,8 @@ pub(crate) struct Kept {
     predictions: Vec<Predicted>,
 }
 
-pub(crate) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([mount(app, PREDICT, predict), mount(app, BATCH, batch), mount(app, KEPT, kept)])
+pub(crate) fn routes(app: &App) -> Mounted {
+    Mounted::all([mount(app, PREDICT, predict), mount(app, BATCH, batch), mount(app, KEPT, kept)])
 }
 
 /// One row as the model sees it, and what it says.

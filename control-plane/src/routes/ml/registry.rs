@@ -1,7 +1,7 @@
 //! Which models there are, which version answers, and how another one comes to.
 
 use super::super::route::{Kind, Param};
-use super::super::{Route, either, entry, mount};
+use super::super::{Mounted, Route, entry, mount};
 use super::{EMBEDDED, mlflow, stage};
 use crate::api_error::ApiError;
 use crate::app::App;
@@ -20,8 +20,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 const MODELS: &Route = entry("GET", "/api/v1/ml/models");
 const MODELS_LIST: &Route = entry("GET", "/api/v1/ml/models/list");
@@ -49,8 +47,8 @@ pub(crate) const PROMOTE_MEMBERS: &[Param] = &[
 /// What the version before is called back with.
 pub(crate) const ROLLBACK_MEMBERS: &[Param] = &[Param::or("reason", Kind::Text, "\"rolled back\"", "Why")];
 
-pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(super) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, MODELS, list),
         mount(app, MODELS_LIST, list),
         mount(app, RECOMMENDATIONS, recommendations),

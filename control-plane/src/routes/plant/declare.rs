@@ -7,13 +7,11 @@ use crate::app::App;
 use crate::plant::{self, Plan};
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
-use crate::routes::{Kind, Param, either, entry, mount};
+use crate::routes::{Kind, Mounted, Param, entry, mount};
 use domain::asset::{Site, Technician};
 use domain::{SensorId, TechnicianId};
 use persistence::{sensors, technicians};
 use serde_json::{Map, Value, json};
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Skills and shifts of one technician.
 const LIST_MAX: usize = 100;
@@ -65,8 +63,8 @@ pub(crate) const TECHNICIAN: &[Param] = &[
     Param::required("shifts", Kind::List(&Kind::Object(SHIFT)), "When they work"),
 ];
 
-pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    either([
+pub(super) fn routes(app: &App) -> Mounted {
+    Mounted::all([
         mount(app, const { entry("POST", "/api/v1/site") }, site),
         mount(app, const { entry("POST", "/api/v1/assets") }, asset),
         mount(app, const { entry("POST", "/api/v1/sensors") }, sensor),

@@ -7,7 +7,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply::Reply;
 use crate::request::{Call, Fields, lax};
-use crate::routes::{Kind, Param, Route, either, entry, mount};
+use crate::routes::{Kind, Mounted, Param, Route, entry, mount};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
 use domain::close_out::{Action, Cause, CloseOut, Mode};
 use domain::decision::By;
@@ -19,8 +19,6 @@ use persistence::unit::Refused;
 use persistence::work_orders::{self, Filter, WorkOrder};
 use persistence::{assets, sensors};
 use std::fmt::Display;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 /// Words of a person, in bytes.
 const TEXT_BYTES_MAX: usize = 8192;
@@ -46,11 +44,11 @@ pub(crate) const COMPLETE: &[Param] = &[
     Param::or("verified", Kind::Flag, "false", "Whether the asset was seen to run as it should"),
 ];
 
-pub(super) fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(super) fn routes(app: &App) -> Mounted {
     const fn step(path: &'static str) -> &'static Route {
         entry("POST", path)
     }
-    either([
+    Mounted::all([
         mount(app, const { step("/api/v1/work-orders/{id}/start") }, start),
         mount(app, const { step("/api/v1/work-orders/{id}/hold") }, hold),
         mount(app, const { step("/api/v1/work-orders/{id}/complete") }, complete),
