@@ -174,7 +174,7 @@ fn run(options: Options, command: Command) -> anyhow::Result<Exit> {
             Command::Keys(args) => keys::run(args, &config).await,
             Command::Train(args) => train::run(args, &config).await,
             Command::Audit(args) => audit::run(args, &config).await,
-            Command::Config(args) => settings::run(args, &config),
+            Command::Config(args) => settings::run(args, &config).await,
         }
     });
     // Whatever is left over must not keep the program from ending.

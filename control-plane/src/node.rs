@@ -222,7 +222,7 @@ impl Node {
     /// # Errors
     ///
     /// [`config::ConfigError`], which names the setting.
-    pub fn check(config: &Config) -> anyhow::Result<()> {
+    pub async fn check(config: &Config) -> anyhow::Result<()> {
         let tls: tls::Settings = config.section("tls")?;
         tls.check()?;
         config.section::<server::Settings>("server")?.check(&tls)?;
@@ -232,11 +232,18 @@ impl Node {
         config.section::<access::MetricsSettings>("metrics")?;
         config.section::<access::SessionSettings>("sessions")?;
         config.section::<AuditSettings>("audit")?;
-        config.section::<persistence::Settings>("store")?;
+        config.section::<runtime::Settings>("supervision")?;
+        config.section::<training::Settings>("models")?;
         config.section::<persistence::redis::Settings>("redis")?;
         access::static_keys()?;
         remote(config)?;
         Tls::open(&tls)?;
+        agents::scheduling::examples(config)?;
+        // Agents look at their settings when they are made, which takes a store.
+        let folder = tempfile::tempdir()?;
+        let mut store: persistence::Settings = config.section("store")?;
+        store.data_dir = folder.path().to_owned();
+        agents::tree(config, &Store::open(&store).await?, &Clock::System, &secrets()?)?;
         Ok(())
     }
 

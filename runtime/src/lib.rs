@@ -42,6 +42,7 @@ use faults::Faults;
 use persistence::Store;
 use ractor::{Actor, ActorRef};
 use slot::Slot;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// Two children of one name, which would share a cursor; a store that cannot be read.
     pub async fn start(
         tree: Tree,
         store: Store,
@@ -125,6 +126,10 @@ impl Runtime {
         let slots: Arc<RwLock<Vec<Arc<Slot>>>> = Arc::default();
         let essential = [writer(&shared), timers(&shared), delivery(&shared, &slots)];
         let children: Vec<Child> = essential.into_iter().map(tree::essential).chain(tree.children).collect();
+        let mut names = HashSet::new();
+        if let Some(twice) = children.iter().find(|child| !names.insert(child.slot.name)) {
+            anyhow::bail!("two parts of the tree are called {:?}: each needs a name of its own", twice.slot.name);
+        }
         let mut consumers = shared.store.log().consumers().await?;
         for child in &children {
             if let Some(idx) = consumers.iter().position(|row| row.name == child.slot.name) {

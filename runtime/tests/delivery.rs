@@ -167,6 +167,18 @@ impl Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_agents_of_one_name_are_refused_since_they_would_share_a_cursor() {
+    let folder = TempDir::new().unwrap();
+    let config = Config::defaults().with("store.data_dir", folder.path().to_string_lossy().into_owned()).unwrap();
+    let store = Store::open(&config.section("store").unwrap()).await.unwrap();
+    let twice = [(); 2].map(|()| hosted(Numbering { attempts: Arc::default() }));
+    let settings = config.section("supervision").unwrap();
+    let started = Runtime::start(Tree::new().agents(twice), store, Clock::System, settings, Metrics::new()).await;
+    let refusal = started.unwrap_err().to_string();
+    assert!(refusal.contains("\"numbering\""), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_is_answered_once_although_the_agent_is_killed_again_and_again() {
     let folder = TempDir::new().unwrap();
     let node = Node::start(folder.path()).await;

@@ -70,6 +70,11 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
     let ran = tokio::select! {
         ran = golden_path(&api, args.once) => ran,
         fatal = node.failed() => Err(anyhow::anyhow!("the node cannot go on without its {}", fatal.part)),
+        asked = serve::asked_to_stop() => {
+            asked?;
+            node.stop().await;
+            anyhow::bail!("stopped before all stages were through; what happened until then is in {dir}");
+        }
     };
     if !args.once {
         if let Err(error) = ran {

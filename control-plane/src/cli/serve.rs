@@ -50,7 +50,7 @@ pub(crate) async fn until_stopped(node: Node) -> anyhow::Result<Exit> {
 
 /// Waits for the signal of a terminal or of whatever supervises the process.
 #[cfg(unix)]
-async fn asked_to_stop() -> io::Result<()> {
+pub(super) async fn asked_to_stop() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -62,6 +62,6 @@ async fn asked_to_stop() -> io::Result<()> {
 
 /// Waits for the signal of a terminal.
 #[cfg(not(unix))]
-async fn asked_to_stop() -> io::Result<()> {
+pub(super) async fn asked_to_stop() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

@@ -19,7 +19,7 @@ enum Command {
     EnvExample,
 }
 
-pub(crate) fn run(Args { command }: Args, config: &Config) -> anyhow::Result<Exit> {
+pub(crate) async fn run(Args { command }: Args, config: &Config) -> anyhow::Result<Exit> {
     match command {
         Command::Check => {
             for setting in config.listed() {
@@ -28,7 +28,7 @@ pub(crate) fn run(Args { command }: Args, config: &Config) -> anyhow::Result<Exi
             for (name, reason) in config.ignored() {
                 output::line(format_args!("# {name} has no effect: {reason}"))?;
             }
-            Node::check(config)?;
+            Node::check(config).await?;
         }
         Command::EnvExample => output::text(&config::env_example())?,
     }
