@@ -15,6 +15,16 @@ pub enum Start {
     After(Cursor),
 }
 
+impl Start {
+    /// The first key, as far as it is known, of the row with which a list begins that goes down.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        match self {
+            Self::Offset(_) => None,
+            Self::After(cursor) => Some(cursor.at),
+        }
+    }
+}
+
 impl Default for Start {
     fn default() -> Self {
         Self::Offset(0)

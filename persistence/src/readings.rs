@@ -72,14 +72,15 @@ pub struct Filter {
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn list(history: &History, filter: &Filter, start: &Start, limit: usize) -> Result<Page<Entry>, StoreError> {
-    let all = match &filter.sensor {
-        None => row::Entity::find(),
+    // A page that begins far down must not be walked to from the top.
+    let span = Span::of(filter.from, filter.to).ending(start.newest());
+    let chosen = match &filter.sensor {
+        None => span.rows(),
         Some(sensor) => match sensors::numbered(history, sensor).await? {
-            Some(numbered) => of(&numbered),
+            Some(numbered) => span.of_sensor(&numbered),
             None => return Ok(Page { rows: Vec::new(), next: None }),
         },
     };
-    let chosen = between(all, filter.from, filter.to);
     let keys = (row::Column::TakenAt, row::Column::No);
     let rows = page::page(chosen, keys, Way::Down, page::number, start, limit).all(history.db()).await?;
     let known = sensors::by_number(history, rows.iter().map(|row| row.sensor).collect()).await?;
@@ -104,7 +105,7 @@ pub async fn recent(
     at_or_before: Option<Timestamp>,
     limit: usize,
 ) -> Result<Vec<Reading>, StoreError> {
-    some(history, sensor, |all| between(all, None, at_or_before), Order::Desc, limit).await
+    some(history, sensor, Span::of(None, at_or_before), None, Order::Desc, limit).await
 }
 
 /// The last readings of a sensor measured at `at_or_before` among the first `up_to` to arrive, newest first: what `recent`
@@ -121,8 +122,7 @@ pub async fn recent_as_of(
     at_or_before: Timestamp,
     limit: usize,
 ) -> Result<Vec<Reading>, StoreError> {
-    let known = |all| between(all, None, Some(at_or_before)).filter(row::Column::No.lte(up_to.0));
-    some(history, sensor, known, Order::Desc, limit).await
+    some(history, sensor, Span::of(None, Some(at_or_before)), Some(up_to), Order::Desc, limit).await
 }
 
 /// Readings of a sensor measured from `from` to `to`, both included, oldest first.
@@ -137,7 +137,7 @@ pub async fn range(
     to: Timestamp,
     limit: usize,
 ) -> Result<Vec<Reading>, StoreError> {
-    some(history, sensor, |all| between(all, Some(from), Some(to)), Order::Asc, limit).await
+    some(history, sensor, Span::of(Some(from), Some(to)), None, Order::Asc, limit).await
 }
 
 /// How many readings were measured from `from` to `to`, both included.
@@ -146,7 +146,7 @@ pub async fn range(
 ///
 /// [`StoreError`] when the store cannot be read.
 pub async fn count(history: &History, from: Timestamp, to: Timestamp) -> Result<u64, StoreError> {
-    Ok(between(row::Entity::find(), Some(from), Some(to)).count(history.db()).await?)
+    Ok(Span::of(Some(from), Some(to)).rows().count(history.db()).await?)
 }
 
 /// Mean quality, 0 to 1, of the newest `limit` readings measured from `from` to `to`; none without readings.
@@ -160,7 +160,8 @@ pub async fn mean_quality(
     to: Timestamp,
     limit: usize,
 ) -> Result<Option<f64>, StoreError> {
-    let qualities: Vec<f64> = between(row::Entity::find(), Some(from), Some(to))
+    let qualities: Vec<f64> = Span::of(Some(from), Some(to))
+        .rows()
         .select_only()
         .column(row::Column::Quality)
         .order_by_desc(row::Column::TakenAt)
@@ -175,12 +176,15 @@ pub async fn mean_quality(
 async fn some(
     history: &History,
     sensor: &SensorId,
-    choose: impl FnOnce(Select<row::Entity>) -> Select<row::Entity>,
+    span: Span,
+    up_to: Option<ReadingNo>,
     order: Order,
     limit: usize,
 ) -> Result<Vec<Reading>, StoreError> {
     let Some(numbered) = sensors::numbered(history, sensor).await? else { return Ok(Vec::new()) };
-    let rows = choose(of(&numbered))
+    let rows = span
+        .of_sensor(&numbered)
+        .apply_if(up_to, |rows, up_to| rows.filter(row::Column::No.lte(up_to.0)))
         .order_by(row::Column::TakenAt, order.clone())
         .order_by(row::Column::No, order)
         .limit(limit as u64)
@@ -189,20 +193,41 @@ async fn some(
     rows.iter().map(|row| reading(row, &numbered.sensor)).collect()
 }
 
-/// The readings of one sensor.
+/// Between which instants readings were measured, both included, in microseconds.
 ///
-/// The index is in order of time, so the search is told between which instants the sensor sent at all: one
-/// that has been silent for long is found without walking over what the others sent since.
-fn of(sensor: &Numbered) -> Select<row::Entity> {
-    row::Entity::find()
-        .filter(row::Column::Sensor.eq(sensor.no))
-        .filter(row::Column::TakenAt.gte(sensor.first_at))
-        .filter(row::Column::TakenAt.lte(sensor.last_at))
+/// One bound at each end, the tightest: a database walks its index from one of those that it is given, and not
+/// necessarily from the nearest.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: Option<i64>,
+    to: Option<i64>,
 }
 
-fn between(rows: Select<row::Entity>, from: Option<Timestamp>, to: Option<Timestamp>) -> Select<row::Entity> {
-    rows.apply_if(from, |rows, from| rows.filter(row::Column::TakenAt.gte(micros(from))))
-        .apply_if(to, |rows, to| rows.filter(row::Column::TakenAt.lte(micros(to))))
+impl Span {
+    fn of(from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
+        Self { from: from.map(micros), to: to.map(micros) }
+    }
+
+    /// The same, but not beyond `to`.
+    fn ending(self, to: Option<i64>) -> Self {
+        Self { to: self.to.into_iter().chain(to).min(), ..self }
+    }
+
+    /// The readings of all sensors.
+    fn rows(self) -> Select<row::Entity> {
+        row::Entity::find()
+            .apply_if(self.from, |rows, from| rows.filter(row::Column::TakenAt.gte(from)))
+            .apply_if(self.to, |rows, to| rows.filter(row::Column::TakenAt.lte(to)))
+    }
+
+    /// The readings of one sensor.
+    ///
+    /// The index is in order of time, so the search is told between which instants the sensor sent at all: one
+    /// that has been silent for long is found without walking over what the others sent since.
+    fn of_sensor(self, sensor: &Numbered) -> Select<row::Entity> {
+        let from = self.from.into_iter().chain([sensor.first_at]).max();
+        Self { from, ..self.ending(Some(sensor.last_at)) }.rows().filter(row::Column::Sensor.eq(sensor.no))
+    }
 }
 
 /// Source time of the `n`-th reading of `sensor`, from 1, of those measured at `since` or later.
@@ -312,12 +337,16 @@ mod tests {
         let story = sent().await?;
         let numbered = sensors::numbered(&story.history, &SensorId::from("a")).await?.expect("it sent");
         let db = story.history.db();
-        let bounded = of(&numbered).filter(row::Column::No.lte(4)).order_by_desc(row::Column::TakenAt);
+        let span = Span::of(None, Some(second(20))).of_sensor(&numbered);
+        let bounded = span.filter(row::Column::No.lte(4)).order_by_desc(row::Column::TakenAt);
         let query = bounded.order_by_desc(row::Column::No).limit(10).build(db.get_database_backend());
         let values = query.values.map(|values| values.0).unwrap_or_default();
         let plan = sql::rows(db, format!("EXPLAIN QUERY PLAN {}", query.sql), values).await?;
         let first: String = plan[0].try_get("", "detail")?;
         assert!(first.contains("INDEX readings_time (taken_at>? AND taken_at<?)"), "{first}");
+        // With a second bound at an end, the walk could begin at the wrong one.
+        assert_eq!(query.sql.matches("\"taken_at\" <=").count(), 1, "{}", query.sql);
+        assert_eq!(query.sql.matches("\"taken_at\" >=").count(), 1, "{}", query.sql);
         Ok(())
     }
 
