@@ -42,6 +42,12 @@ impl Answer {
     pub fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }
+
+    /// The path of the page that follows this one of a list, if there is one.
+    pub fn next_page(&self) -> Option<String> {
+        let link = self.headers.get("link")?.to_str().ok()?;
+        link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"").map(str::to_owned)
+    }
 }
 
 impl Client {

@@ -111,17 +111,12 @@ impl Ledger {
         client.until_idle().await?;
         let mut stored: BTreeMap<u64, usize> = BTreeMap::new();
         let mut anomalies: BTreeMap<i64, usize> = BTreeMap::new();
-        let mut offset = 0;
-        loop {
-            let path = format!("/api/v1/sensors/readings?sensor_id={SENSOR}&limit=1000&offset={offset}");
-            let page = client.get(&path).await.ok();
-            let page = page.as_array().context("a list of readings")?;
-            for reading in page {
+        let mut path = Some(format!("/api/v1/sensors/readings?sensor_id={SENSOR}&limit=1000"));
+        while let Some(asked) = path {
+            let answer = client.get(&asked).await;
+            path = answer.next_page();
+            for reading in answer.ok().as_array().context("a list of readings")? {
                 *stored.entry(reading["value"].as_f64().context("a value")? as u64).or_default() += 1;
-            }
-            offset += page.len();
-            if page.len() < 1000 {
-                break;
             }
         }
         let mut after = 0;
