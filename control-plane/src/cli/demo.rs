@@ -80,11 +80,19 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
         if let Err(error) = ran {
             output::complaint(&error);
         }
-        api.invite()?;
+        api.invite("look around:")?;
         output::line("the node goes on; press Ctrl-C to stop it")?;
         return serve::until_stopped(node).await;
     }
-    api.invite()?;
+    let heading = if options.data_dir.is_some() {
+        let (program, address) = (std::env::current_exe()?, node.address());
+        output::line("this node ends now; to look around, start one on its folder:")?;
+        output::line(format_args!("  {} serve --data-dir {dir} --listen {address}", program.display()))?;
+        "and ask it from another shell:"
+    } else {
+        "this node ends now and its folder goes; leave out --once, or name a --data-dir, and these lines are answered:"
+    };
+    api.invite(heading)?;
     node.stop().await;
     ran?;
     if options.data_dir.is_none() {
@@ -250,8 +258,8 @@ impl Api {
     }
 
     /// Lines to paste into a shell.
-    fn invite(&self) -> io::Result<()> {
-        output::line("look around:")?;
+    fn invite(&self, heading: &str) -> io::Result<()> {
+        output::line(heading)?;
         for path in [
             "/api/v1/cases",
             "/api/v1/maintenance/scheduled",
