@@ -47,7 +47,7 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Version {
     /// As it stands in the registry.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// Its numbers.
     pub loaded: Arc<Loaded>,
     /// Where it comes from.
@@ -239,7 +239,7 @@ impl Serving {
             .ok_or_else(|| anyhow::anyhow!("{} is the detector of a sensor and takes no features", model.name))?;
         let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&sha256).cloned();
         if let Some(loaded) = known {
-            return Ok(Version { model, loaded, origin: Origin::Embedded });
+            return Ok(Version { model: Arc::new(model), loaded, origin: Origin::Embedded });
         }
         let bytes = models::artefact(&self.store.history(), &sha256).await?;
         let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the artefact {sha256} is not kept"))?;
@@ -252,7 +252,7 @@ impl Serving {
         }
         all.insert(sha256, Arc::clone(&loaded));
         drop(all);
-        Ok(Version { model, loaded, origin: Origin::Embedded })
+        Ok(Version { model: Arc::new(model), loaded, origin: Origin::Embedded })
     }
 
     /// Trains `recipe` from simulated rows unless there is a version of it; true when it trained.
@@ -383,7 +383,7 @@ async fn registered(
 
 impl From<Fetched> for Version {
     fn from(Fetched { listed, sha256, loaded }: Fetched) -> Self {
-        Self { model: described(&listed, sha256, &loaded.artefact), loaded, origin: Origin::Mlflow }
+        Self { model: Arc::new(described(&listed, sha256, &loaded.artefact)), loaded, origin: Origin::Mlflow }
     }
 }
 

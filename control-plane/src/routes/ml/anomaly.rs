@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const DETECT: &Route = entry("POST", "/api/v1/ml/detect_anomaly");
@@ -203,7 +204,7 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
             let loaded_from = origin(&version);
             (version.model, loaded_from)
         }
-        By::Own(model, _) => (*model, EMBEDDED),
+        By::Own(model, _) => (model, EMBEDDED),
     };
     Reply::json(&Anomalies {
         anomaly_count: alerts.len(),
@@ -211,11 +212,11 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
         total_readings_analyzed: n_readings,
         readings_with_enough_history: n_judged,
         model_info: Detector {
-            model_name: model.name,
+            model_name: model.name.clone(),
             model_version: model.version.to_string(),
             sensitivity: format!("{sensitivity:.3}"),
             loaded_from,
-            sha256: model.sha256,
+            sha256: model.sha256.clone(),
         },
         analysis_timestamp: offset(now),
         request_id: Uuid::now_v7(),
@@ -225,7 +226,7 @@ async fn detect(app: App, call: Call) -> Result<Reply, ApiError> {
 /// Who judges: a model for any sensor, or the detector of one.
 enum By {
     Any(Box<Version>),
-    Own(Box<Model>, Box<Baseline>),
+    Own(Arc<Model>, Box<Baseline>),
 }
 
 async fn detector(app: &App, name: &str, version: &str) -> Result<By, ApiError> {
@@ -233,7 +234,7 @@ async fn detector(app: &App, name: &str, version: &str) -> Result<By, ApiError> 
         let found = app.serving.detector(name, version).await?;
         let (model, baseline) =
             found.ok_or_else(|| ApiError::NotFound(format!("There is no version {version:?} of a model {name:?}")))?;
-        return Ok(By::Own(Box::new(model), Box::new(baseline)));
+        return Ok(By::Own(Arc::new(model), Box::new(baseline)));
     }
     let version = resolved(app, name, version).await?;
     if version.loaded.artefact.inputs.iter().any(|input| input == "value") {

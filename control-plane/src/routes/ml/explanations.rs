@@ -4,14 +4,14 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Mounted, Route, entry, mount};
-use super::predict::{explained, said};
+use super::predict::{Said, explained, said};
 use super::{Info, info, resolved};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
-use agents::models::Answer;
+use agents::models::FeatureError;
 use domain::Timestamp;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -103,19 +103,17 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
     body.finish()?;
     let version = resolved(&app, &name, &version).await?;
     let (id, now) = (Uuid::now_v7(), app.now());
-    let request = id.to_string();
-    let mut seen: Vec<(Vec<f64>, Answer)> = Vec::with_capacity(rows.len());
-    let mut kept = Vec::with_capacity(rows.len());
-    for (idx, row) in rows.iter().enumerate() {
-        let said = said(&version, row, &request, idx, now);
-        let refused = |error: agents::models::FeatureError| {
+    let (n_rows, own) = (rows.len(), version.clone());
+    let saying = move || -> Result<Vec<Said>, ApiError> {
+        let refused = |idx: usize, error: FeatureError| {
             ApiError::invalid(&format!("body → rows → {idx} → {}", error.feature), &error.message)
         };
-        let said = said.map_err(refused)?;
-        seen.push((said.seen, said.answer));
-        kept.push(said.kept);
-    }
-    let job = Job { begun_at: now, n_rows: rows.len(), done: Vec::new(), failure: None, info: info(&version) };
+        let each = rows.iter().enumerate();
+        each.map(|(idx, row)| said(&own, row, &id.to_string(), idx, now).map_err(|error| refused(idx, error))).collect()
+    };
+    let said = tokio::task::spawn_blocking(saying).await.map_err(ApiError::internal)??;
+    let (seen, kept): (Vec<_>, Vec<_>) = said.into_iter().map(|said| ((said.seen, said.answer), said.kept)).unzip();
+    let job = Job { begun_at: now, n_rows, done: Vec::new(), failure: None, info: info(&version) };
     let taken = app.jobs.with(|jobs| {
         jobs.retain(|_, job| now.duration_since(job.begun_at) < KEPT);
         let room = jobs.len() < JOBS_MAX;
@@ -160,7 +158,7 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
         }
     });
     let poll = format!("/api/v1/ml/explanations/{id}");
-    let told = Begun { job_id: id, status: "running", rows: rows.len(), poll };
+    let told = Begun { job_id: id, status: "running", rows: n_rows, poll };
     Ok(Reply::json(&told)?.status(StatusCode::ACCEPTED))
 }
 

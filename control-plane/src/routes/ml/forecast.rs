@@ -125,7 +125,7 @@ async fn forecast(app: App, call: Call) -> Result<Reply, ApiError> {
         sensor_id: sensor,
         model_info: info(&version),
         model_version: version.model.version.to_string(),
-        model_name: version.model.name,
+        model_name: version.model.name.clone(),
         generated_at: naive(app.now()),
         history_points: n_points,
         horizon_steps: told.len(),
