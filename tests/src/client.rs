@@ -69,6 +69,12 @@ impl Client {
         Self { key: key.map(str::to_owned), ..self.clone() }
     }
 
+    /// The same node and key over connections of its own, as a runtime of its own takes.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self::new(self.base.clone(), self.key.clone())
+    }
+
     /// Where the node is.
     pub fn base(&self) -> &str {
         &self.base

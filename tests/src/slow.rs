@@ -1,7 +1,10 @@
 //! Clients that hold connections without using them, and one that behaves.
 
+use crate::client::Client;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -111,32 +114,42 @@ async fn until_closed(kind: Kind, stream: TcpStream, key: &str) {
 }
 
 /// Asks for `path` again and again for as long as `during` takes; gives how long each answer took, sorted, and what
-/// `during` came to.
+/// `during` came to. It asks from a thread of its own, so that it waits for the node and not for the other clients.
 ///
 /// # Errors
 ///
 /// A request was not answered.
 pub async fn behaved<T>(
-    client: &crate::client::Client,
+    client: &Client,
     path: &str,
     during: impl Future<Output = T>,
 ) -> anyhow::Result<(Vec<Duration>, T)> {
-    let mut took = Vec::new();
-    let asking = async {
-        loop {
-            let began = Instant::now();
-            let answer = client.try_send(client.request(reqwest::Method::GET, path)).await?;
-            anyhow::ensure!(answer.status.is_success(), "{path}: {}", answer.status);
-            took.push(began.elapsed());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = {
+        let (client, path, stop) = (client.anew(), path.to_owned(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(ask(&client, &path, &stop))
+        })
     };
-    let outcome: Result<T, anyhow::Error> = tokio::select! {
-        error = asking => error,
-        outcome = during => Ok(outcome),
-    };
+    let outcome = during.await;
+    stop.store(true, Ordering::SeqCst);
+    let asked = tokio::task::spawn_blocking(move || asking.join()).await?;
+    let mut took = asked.map_err(|_| anyhow::anyhow!("the client that behaves panicked"))??;
     took.sort_unstable();
-    Ok((took, outcome?))
+    Ok((took, outcome))
+}
+
+async fn ask(client: &Client, path: &str, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let began = Instant::now();
+        let answer = client.try_send(client.request(reqwest::Method::GET, path)).await?;
+        anyhow::ensure!(answer.status.is_success(), "{path}: {}", answer.status);
+        took.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(took)
 }
 
 /// The `q` quantile, 0 to 1, of `sorted`; zero when there is none.
