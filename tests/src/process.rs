@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The program, built beside the caller.
@@ -26,23 +27,33 @@ pub fn program() -> anyhow::Result<PathBuf> {
 }
 
 /// Lines that a process has written so far. They are read as they come, so that it never waits for a reader.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+#[derive(Debug)]
+struct Lines {
+    kept: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
 
 impl Lines {
     fn of(source: impl Read + Send + 'static) -> Self {
-        let lines = Self::default();
-        let kept = lines.clone();
-        std::thread::spawn(move || {
+        let kept = Arc::<Mutex<Vec<String>>>::default();
+        let lines = Arc::clone(&kept);
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        lines
+        Self { kept, reader }
     }
 
     fn so_far(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that its source wrote before it ended, which it has.
+    fn whole(self) -> Vec<String> {
+        let Self { kept, reader } = self;
+        assert!(reader.join().is_ok(), "a reader of lines does not panic");
+        std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -116,7 +127,7 @@ impl Process {
                 return Ok(Self { child, client, log });
             }
             if let Some(status) = child.try_wait()? {
-                bail!("the node ended with {status} before it listened: {}", told.so_far().join("\n"));
+                bail!("the node ended with {status} before it listened: {}", told.whole().join("\n"));
             }
             if PATIENCE < began.elapsed() {
                 child.kill()?;
