@@ -84,7 +84,9 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
         output::line("the node goes on; press Ctrl-C to stop it")?;
         return serve::until_stopped(node).await;
     }
-    let heading = if options.data_dir.is_some() {
+    // A run that failed leaves its folder behind to be looked into.
+    let is_kept = options.data_dir.is_some() || ran.is_err();
+    let heading = if is_kept {
         let (program, address) = (std::env::current_exe()?, node.address());
         output::line("this node ends now; to look around, start one on its folder:")?;
         output::line(format_args!("  {} serve --data-dir {dir} --listen {address}", program.display()))?;
@@ -95,8 +97,7 @@ pub(crate) async fn run(args: Args, options: &Options, config: Config) -> anyhow
     api.invite(heading)?;
     node.stop().await;
     ran?;
-    if options.data_dir.is_none() {
-        // A run that failed leaves its folder behind to be looked into.
+    if !is_kept {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {dir}"))?;
     }
     Ok(Exit::Done)
