@@ -133,9 +133,7 @@ impl Trainer {
             }
         };
         let (window, share) = (points(&window), self.settings.holdout_share);
-        let compared = tokio::task::spawn_blocking(move || compare(&window, share, champion));
-        let compared = compared.await.map_err(|error| anyhow::anyhow!("training was interrupted: {error}"))?;
-        Ok(match compared {
+        Ok(match runtime::background(move || compare(&window, share, champion)).await? {
             Ok((challenger, champion, comparison)) => Ok(Trained {
                 model,
                 name: format!("stream_detector/{sensor}"),

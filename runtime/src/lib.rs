@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod agent;
+mod background;
 pub mod bench;
 mod called;
 mod clock;
@@ -24,6 +25,7 @@ mod supervisor;
 mod tree;
 
 pub use agent::{Agent, Called, Effects, Failure};
+pub use background::background;
 pub use called::Port;
 pub use clock::Clock;
 pub use control::Outlook;

@@ -293,8 +293,8 @@ impl Serving {
         now: Timestamp,
     ) -> Result<(ModelId, Card), ServingError> {
         let until = now.to_string();
-        let fitted = tokio::task::spawn_blocking(move || fit(recipe, &table(), &until)).await;
-        let (artefact, card) = fitted.map_err(anyhow::Error::new)?.map_err(anyhow::Error::new)?;
+        let fitted = runtime::background(move || fit(recipe, &table(), &until)).await?;
+        let (artefact, card) = fitted.map_err(anyhow::Error::new)?;
         let (bytes, sha256) = artefact.packed()?;
         let first = models::champion_of(&self.store.history(), recipe.name).await?.is_none();
         self.store.admin(Change::KeepArtefact { sha256: sha256.clone(), bytes }).await?;

@@ -397,7 +397,7 @@ async fn train(app: App, call: Call) -> Result<Reply, ApiError> {
     let name = call.param(0);
     let recipe = catalogue::find(name)
         .ok_or_else(|| ApiError::NotFound(format!("There is no model {name:?} that can be trained here")))?;
-    let rows = tokio::task::spawn_blocking(|| training::rows(recipe.source)).await.map_err(ApiError::internal)?;
+    let rows = runtime::background(|| training::rows(recipe.source)).await.map_err(ApiError::internal)?;
     let (id, card) = app.serving.train(recipe, rows, app.now()).await?;
     let version = named(&app, id).await?.version.to_string();
     let card = serde_json::to_value(card).map_err(ApiError::internal)?;
