@@ -43,10 +43,14 @@ pub(crate) struct Limits {
     pub(crate) batch_items_max: usize,
     /// Levels of nesting of a JSON body.
     pub(crate) json_depth_max: usize,
-    /// Requests with a body that are under way at once.
+    /// Requests with readings that are under way at once.
     pub(crate) ingest_requests_max: usize,
     /// Bytes of their bodies.
     pub(crate) ingest_bytes_max: u32,
+    /// Requests with another body that are under way at once.
+    pub(crate) other_requests_max: usize,
+    /// Bytes of their bodies.
+    pub(crate) other_bytes_max: u32,
     /// Events by which the slowest agent may be behind.
     pub(crate) lag_events_max: i64,
     /// Bytes that must be free on the disk.
@@ -75,14 +79,17 @@ impl Limits {
             Err(ConfigError::Refused { key, reason, origin: "the merged settings".to_owned() })
         };
         let largest = self.body_bytes_max.max(self.batch_body_bytes_max);
-        if u32::try_from(largest).is_ok_and(|largest| largest <= self.ingest_bytes_max) {
-            match (self.batch_items_max, self.page_size_max) {
-                (0, _) => refused("batch_items_max", "must be at least 1"),
-                (_, 0) => refused("page_size_max", "must be at least 1"),
-                _ => Ok(()),
+        let has_room = |bytes_max: u32| u32::try_from(largest).is_ok_and(|largest| largest <= bytes_max);
+        for (key, bytes_max) in [("ingest_bytes_max", self.ingest_bytes_max), ("other_bytes_max", self.other_bytes_max)]
+        {
+            if !has_room(bytes_max) {
+                return refused(key, "must be at least as much as the largest body");
             }
-        } else {
-            refused("ingest_bytes_max", "must be at least as much as the largest body")
+        }
+        match (self.batch_items_max, self.page_size_max) {
+            (0, _) => refused("batch_items_max", "must be at least 1"),
+            (_, 0) => refused("page_size_max", "must be at least 1"),
+            _ => Ok(()),
         }
     }
 }
@@ -107,7 +114,10 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) history: History,
     pub(crate) intake: Intake,
-    pub(crate) credits: Credits,
+    /// Room for readings.
+    pub(crate) ingest_credits: Credits,
+    /// Room for other bodies.
+    pub(crate) other_credits: Credits,
     pub(crate) access: Access,
     pub(crate) rates: Rates,
     pub(crate) metrics: Metrics,
@@ -216,13 +226,17 @@ impl App {
         }
     }
 
-    /// Credit for `bytes` of work.
+    /// Credit for a body of `bytes` that brings no readings. It has room of its own: a flood of readings keeps nobody
+    /// from taking a decision.
     pub(crate) fn admit(&self, bytes: usize) -> Result<Permit, ApiError> {
+        self.credit(&self.other_credits, bytes, Limit::OtherRequests, Limit::OtherBytes)
+    }
+
+    fn credit(&self, credits: &Credits, bytes: usize, by_count: Limit, by_bytes: Limit) -> Result<Permit, ApiError> {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.credits.take(wanted).ok_or_else(|| {
-            let (requests_left, _) = self.credits.left();
-            let limit = if requests_left == 0 { Limit::IngestRequests } else { Limit::IngestBytes };
-            self.metrics.limit_reached(limit);
+        credits.take(wanted).ok_or_else(|| {
+            let (requests_left, _) = credits.left();
+            self.metrics.limit_reached(if requests_left == 0 { by_count } else { by_bytes });
             ApiError::unavailable("Too many requests are under way; try again")
         })
     }
@@ -240,7 +254,7 @@ impl App {
                 retry_after_seconds: DISK_RETRY_SECONDS,
             });
         }
-        self.admit(bytes)
+        self.credit(&self.ingest_credits, bytes, Limit::IngestRequests, Limit::IngestBytes)
     }
 
     /// Hands readings to the agent that acquires data and awaits their commit.

@@ -67,6 +67,7 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
     let long_header = format!("GET /livez HTTP/1.1\r\nx-more: {}\r\n\r\n", "1".repeat(20_000));
     let kept_alive = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n".to_owned();
     let unfinished = head("/api/v1/data/ingest", "content-length: 1500\r\nexpect: 100-continue");
+    let unfinished_change = head("/api/v1/cases/any/shelve", "content-length: 1500\r\nexpect: 100-continue");
     let (one, many) = ("/api/v1/data/ingest", "/api/v1/data/ingest/batch");
     let told = |path: &str, n_bytes: usize| {
         let head = head(path, &format!("content-length: {n_bytes}\r\nconnection: close"));
@@ -109,7 +110,9 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
         ),
         ("limits.ingest_requests_max", json!(1), Holds(unfinished.clone(), READING, 503)),
         // Set to its least, which is the largest body; see `lowered`.
-        ("limits.ingest_bytes_max", json!(1_510), Holds(unfinished, READING, 503)),
+        ("limits.ingest_bytes_max", json!(1_510), Holds(unfinished.clone(), READING, 503)),
+        ("limits.other_requests_max", json!(1), Holds(unfinished_change.clone(), REPORT, 503)),
+        ("limits.other_bytes_max", json!(1_510), Holds(unfinished_change, REPORT, 503)),
         (
             "limits.lag_events_max",
             json!(3),
@@ -213,7 +216,7 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
 }
 
 /// Defaults that were decided on, and are not to change by accident.
-const DEFAULTS: [(&str, f64); 29] = [
+const DEFAULTS: [(&str, f64); 31] = [
     ("server.connections_max", 4_096.0),
     ("server.connections_per_address_max", 64.0),
     ("server.headers_max", 64.0),
@@ -230,6 +233,8 @@ const DEFAULTS: [(&str, f64); 29] = [
     ("limits.string_bytes_max", 256.0),
     ("limits.ingest_requests_max", 2_048.0),
     ("limits.ingest_bytes_max", 67_108_864.0),
+    ("limits.other_requests_max", 256.0),
+    ("limits.other_bytes_max", 16_777_216.0),
     ("limits.streams_max", 256.0),
     ("limits.streams_per_key_max", 8.0),
     ("limits.page_size_max", 1_000.0),
@@ -248,7 +253,7 @@ const DEFAULTS: [(&str, f64); 29] = [
 /// A node on which `setting` is `value`, and what cannot be larger is not.
 async fn lowered(setting: &str, value: &Value) -> TestNode {
     TestNode::start_with(|mut config| {
-        if setting == "limits.ingest_bytes_max" {
+        if ["limits.ingest_bytes_max", "limits.other_bytes_max"].contains(&setting) {
             for body in ["limits.body_bytes_max", "limits.batch_body_bytes_max"] {
                 config = config.with(body, 1_510).unwrap();
             }
@@ -349,6 +354,19 @@ async fn each_limit_is_shown_by_name_and_run_into() {
         }
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readings_that_fill_their_room_keep_people_from_nothing() {
+    // Given a node whose room for readings is taken,
+    let node = lowered("limits.ingest_requests_max", &json!(1)).await;
+    let mut held = connected(&node, &head("/api/v1/data/ingest", "content-length: 10\r\nexpect: 100-continue")).await;
+    held.read_exact(&mut [0; 12]).await.unwrap();
+    assert_eq!(ask(node.client(), READING).await.unwrap().status, 503);
+    // when somebody asks for something else, then it is done.
+    let answer = ask(node.client(), REPORT).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

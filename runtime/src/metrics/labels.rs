@@ -69,10 +69,14 @@ pub enum Limit {
     BatchItems,
     /// Levels of nesting of a JSON body.
     JsonDepth,
-    /// Requests with a body under way at once.
+    /// Requests with readings under way at once.
     IngestRequests,
     /// Bytes of their bodies.
     IngestBytes,
+    /// Requests with another body under way at once.
+    OtherRequests,
+    /// Bytes of their bodies.
+    OtherBytes,
     /// Events by which the slowest agent is behind.
     LagEvents,
     /// Bytes that must be free on the disk.
@@ -115,7 +119,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::BodyReadTimeout,
@@ -125,6 +129,8 @@ impl Limit {
         Self::JsonDepth,
         Self::IngestRequests,
         Self::IngestBytes,
+        Self::OtherRequests,
+        Self::OtherBytes,
         Self::LagEvents,
         Self::DiskFree,
         Self::Streams,
@@ -158,6 +164,8 @@ impl Limit {
             Self::JsonDepth => "json_depth_max",
             Self::IngestRequests => "ingest_requests_max",
             Self::IngestBytes => "ingest_bytes_max",
+            Self::OtherRequests => "other_requests_max",
+            Self::OtherBytes => "other_bytes_max",
             Self::LagEvents => "lag_events_max",
             Self::DiskFree => "disk_free_bytes_min",
             Self::Streams => "streams_max",
