@@ -18,6 +18,8 @@ use persistence::{Store, StoreError};
 use serde::Deserialize as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 use uuid::Uuid;
 
@@ -104,6 +106,7 @@ pub struct Serving {
     loaded: Arc<Mutex<HashMap<String, Arc<Loaded>>>>,
     resolved: Arc<Mutex<Known>>,
     training: Arc<tokio::sync::Mutex<()>>,
+    trainings: TaskTracker,
 }
 
 /// Which version a name and a version mean, until something is said of any model. Only what is said here can change
@@ -125,7 +128,15 @@ impl Serving {
     /// Serves what is in `store` and what `remote` registers, which comes first; `rows` makes what models of the
     /// catalogue learn from.
     pub fn new(store: Store, rows: Rows, remote: Remote) -> Self {
-        Self { store, rows, remote, loaded: Arc::default(), resolved: Arc::default(), training: Arc::default() }
+        Self {
+            store,
+            rows,
+            remote,
+            loaded: Arc::default(),
+            resolved: Arc::default(),
+            training: Arc::default(),
+            trainings: TaskTracker::new(),
+        }
     }
 
     /// What is asked first.
@@ -261,12 +272,12 @@ impl Serving {
     ///
     /// See [`ServingError`].
     pub async fn ensure(&self, recipe: &'static Recipe, now: Timestamp) -> Result<bool, ServingError> {
-        let _turn = self.training.lock().await;
+        let turn = Arc::clone(&self.training).lock_owned().await;
         if !models::versions(&self.store.history(), recipe.name, 1).await?.is_empty() {
             return Ok(false);
         }
         let rows = self.rows;
-        self.fit_and_register(recipe, move || rows(recipe.source), now).await?;
+        self.fit_and_register(turn, recipe, move || rows(recipe.source), now).await?;
         Ok(true)
     }
 
@@ -282,11 +293,28 @@ impl Serving {
         table: Table,
         now: Timestamp,
     ) -> Result<(ModelId, Card), ServingError> {
-        let _turn = self.training.lock().await;
-        self.fit_and_register(recipe, move || table, now).await
+        let turn = Arc::clone(&self.training).lock_owned().await;
+        self.fit_and_register(turn, recipe, move || table, now).await
     }
 
+    /// What has begun goes on when whoever asked is gone, so that it is there when they ask again. If it fails then, they
+    /// are told when they do. The end of a node waits for none: what is not registered by then is trained another time.
     async fn fit_and_register(
+        &self,
+        turn: OwnedMutexGuard<()>,
+        recipe: &'static Recipe,
+        table: impl FnOnce() -> Table + Send + 'static,
+        now: Timestamp,
+    ) -> Result<(ModelId, Card), ServingError> {
+        let own = self.clone();
+        let begun = self.trainings.spawn(async move {
+            let _turn = turn;
+            own.fitted_and_registered(recipe, table, now).await
+        });
+        begun.await.map_err(anyhow::Error::new)?
+    }
+
+    async fn fitted_and_registered(
         &self,
         recipe: &'static Recipe,
         table: impl FnOnce() -> Table + Send + 'static,
@@ -405,5 +433,44 @@ fn described(listed: &Listed, sha256: String, artefact: &Artefact) -> Model {
         trained_at: Timestamp::from_millisecond(listed.creation_timestamp).unwrap_or(Timestamp::UNIX_EPOCH),
         decided_at: None,
         reason: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::Config;
+    use simulations::labelled::{self, Labelled};
+    use tokio::sync::Notify;
+
+    static BEGUN: Notify = Notify::const_new();
+
+    fn few_pumps(_: Source) -> Table {
+        BEGUN.notify_one();
+        let Labelled { columns, rows, labels, machines, source } = labelled::pump(30, 5, 1);
+        let columns = columns.into_iter().map(str::to_owned).collect();
+        Table { columns, rows, labels, machines, source: format!("simulated: {source}") }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_training_goes_on_when_whoever_asked_is_gone() -> anyhow::Result<()> {
+        // Given somebody who asks for a model, and goes away when its training has begun,
+        let dir = tempfile::tempdir()?;
+        let config = Config::defaults().with("store.data_dir", dir.path().to_str().expect("Unicode"))?;
+        let store = Store::open(&config.section("store")?).await?;
+        let (writer, tasks) = (store.clone(), TaskTracker::new());
+        let written = tasks.spawn(async move { writer.run_writer().await });
+        let serving = Serving::new(store.clone(), few_pumps, Remote::Unset);
+        let recipe = catalogue::find("pump_classifier_randomforest").expect("a recipe");
+        tokio::select! {
+            biased;
+            () = BEGUN.notified() => {}
+            ended = serving.ensure(recipe, Timestamp::UNIX_EPOCH) => panic!("it told nobody of its beginning: {ended:?}"),
+        }
+        // when somebody asks again, then the model is there and nothing is trained twice.
+        assert!(!serving.ensure(recipe, Timestamp::UNIX_EPOCH).await?);
+        store.close();
+        written.await??;
+        Ok(())
     }
 }
