@@ -8,6 +8,7 @@ mod bad_input;
 mod canary;
 mod cases;
 mod contract;
+mod demo;
 mod deployment;
 mod durability;
 mod earlier;
