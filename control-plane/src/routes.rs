@@ -45,15 +45,15 @@ use crate::request::{self, Call, Refusals, lax};
 use crate::server::Peer;
 use crate::trace_context::{self, Step};
 use futures_util::FutureExt as _;
-use router::Answering;
+use router::{Answering, Params};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 use table::entry;
 use tracing::Instrument as _;
+use warp::Filter as _;
 use warp::http::{HeaderMap, Method};
 use warp::path::FullPath;
-use warp::{Filter as _, Rejection};
 
 /// The header that names a request. The server puts one into each request that brings none.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
@@ -98,13 +98,13 @@ where
     F: Future<Output = Result<Reply, ApiError>> + Send + 'static,
 {
     let app = app.clone();
-    let answering = at(route)
+    let answering = warp::ext::get::<Params>()
         .and(warp::query::<Vec<(String, String)>>())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
         .and(warp::ext::optional::<Refusals>())
         .and(warp::body::stream())
-        .then(move |params, query, headers: HeaderMap, peer: Option<Peer>, refusals: Option<Refusals>, body| {
+        .then(move |Params(params), query, headers: HeaderMap, peer: Option<Peer>, refusals: Option<Refusals>, body| {
             let (app, handler, started) = (app.clone(), handler.clone(), Instant::now());
             async move {
                 let request_id = request_id(&headers).to_owned();
@@ -149,14 +149,6 @@ where
         })
         .boxed();
     Mounted::one(route, answering)
-}
-
-/// Matches the method and the path of `route` and gives the values of its parameters.
-fn at(route: &'static Route) -> impl warp::Filter<Extract = (Vec<String>,), Error = Rejection> + Clone {
-    warp::method().and(warp::path::full()).and_then(move |method: Method, path: FullPath| {
-        let params = if method == route.method { params(route.pattern, path.as_str()) } else { None };
-        std::future::ready(params.ok_or_else(warp::reject::not_found))
-    })
 }
 
 /// Answers what no route answered: another method, a slash too many, or nothing there.

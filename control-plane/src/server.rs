@@ -292,7 +292,7 @@ impl Connection {
         let id = name(&mut request, peer);
         request.extensions_mut().insert(self.refusals.clone());
         let within = Duration::from_secs_f64(self.settings.request_timeout_seconds);
-        let answering = AssertUnwindSafe(warp::service(self.routes.find(&request)).call(request)).catch_unwind();
+        let answering = AssertUnwindSafe(warp::service(self.routes.find(&mut request)).call(request)).catch_unwind();
         let given_up = |error| reply::respond(Err(error), id.to_str().unwrap_or_default());
         let mut response = match tokio::time::timeout(within, answering).await {
             Ok(Ok(Ok(response))) => response,
@@ -350,7 +350,7 @@ where
 {
     let peer = Peer::of(peer, request.headers(), &[]);
     let id = name(&mut request, peer);
-    let Ok(mut response) = warp::service(routes.find(&request)).call(request).await;
+    let Ok(mut response) = warp::service(routes.find(&mut request)).call(request).await;
     response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
     response
 }

@@ -7,6 +7,10 @@ use warp::filters::BoxedFilter;
 use warp::http::Request;
 use warp::reply::Response;
 
+/// The values of a pattern's parameters, in order, which go with the request to what answers it.
+#[derive(Clone, Debug)]
+pub(super) struct Params(pub(super) Vec<String>);
+
 /// What answers a request.
 pub(crate) type Answering = BoxedFilter<(Response,)>;
 
@@ -46,12 +50,14 @@ impl Router {
         Self { by_shape: Arc::new(by_shape), elsewhere }
     }
 
-    /// What answers `request`.
-    pub(crate) fn find<B>(&self, request: &Request<B>) -> Answering {
+    /// What answers `request`, which takes its [`Params`] along.
+    pub(crate) fn find<B>(&self, request: &mut Request<B>) -> Answering {
         let (method, path) = (request.method().as_str(), request.uri().path());
-        let alike = self.by_shape.get(&(method, n_segments(path))).into_iter().flatten();
-        let found = alike.into_iter().find(|(route, _)| params(route.pattern, path).is_some());
-        found.map_or(&self.elsewhere, |(_, answering)| answering).clone()
+        let mut alike = self.by_shape.get(&(method, n_segments(path))).into_iter().flatten();
+        let found = alike.find_map(|(route, answering)| Some((params(route.pattern, path)?, answering.clone())));
+        let Some((params, answering)) = found else { return self.elsewhere.clone() };
+        request.extensions_mut().insert(Params(params));
+        answering
     }
 }
 
