@@ -16,5 +16,5 @@ pub use artefact::{Answer, Artefact, FeatureError};
 pub use catalogue::{CATALOGUE, Recipe, Source};
 pub use fit::{Card, fit};
 pub use mlflow::{Mlflow, Remote};
-pub use serving::{Origin, Resolved, Serving, Version};
+pub use serving::{Origin, Resolved, Serving, Trained, Version};
 pub use table::Table;

@@ -6,9 +6,6 @@ use serde::Deserialize;
 use simulations::labelled::{self, Labelled};
 use std::time::Duration;
 
-/// Fixes what is left to chance.
-const SEED: u64 = 42;
-
 /// `[models]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,23 +14,23 @@ pub struct Settings {
     pub train_after_seconds: f64,
 }
 
-/// Rows of `source`, the same each time.
-pub fn rows(source: Source) -> Table {
+/// Rows of `source`, the same for the same `seed`.
+pub fn rows(source: Source, seed: u64) -> Table {
     let Labelled { columns, rows, labels, machines, source } = match source {
-        Source::Milling => labelled::milling(10_000, SEED),
-        Source::Vibration => labelled::vibration(240, 12, SEED),
-        Source::Pump => labelled::pump(200, 20, SEED),
-        Source::Audio => labelled::audio(200, 20, SEED),
-        Source::SingleValues => labelled::single_values(60, 100, SEED),
-        Source::Turbofan => labelled::turbofan(80, SEED),
-        Source::Sensors => labelled::sensors(40, 400, SEED),
+        Source::Milling => labelled::milling(10_000, seed),
+        Source::Vibration => labelled::vibration(240, 12, seed),
+        Source::Pump => labelled::pump(200, 20, seed),
+        Source::Audio => labelled::audio(200, 20, seed),
+        Source::SingleValues => labelled::single_values(60, 100, seed),
+        Source::Turbofan => labelled::turbofan(80, seed),
+        Source::Sensors => labelled::sensors(40, 400, seed),
     };
     Table {
         columns: columns.into_iter().map(str::to_owned).collect(),
         rows,
         labels,
         machines,
-        source: format!("simulated: {source}"),
+        source: format!("simulated with seed {seed}: {source}"),
     }
 }
 

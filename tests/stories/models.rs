@@ -85,9 +85,14 @@ async fn a_further_version_answers_once_it_is_promoted_and_the_old_one_after_a_r
     let version = |said: &Value| said["model_info"]["model_version"].as_str().unwrap().to_owned();
     assert_eq!(version(&pump(client).await), "1");
     let model = |action: &str| format!("/api/v1/ml/models/{PUMP}/{action}");
-    // A further version waits,
-    let trained = client.post(&model("train"), &json!({})).await.ok();
-    assert_eq!(trained["version"], "2");
+    // The same rows make the same version, once more or not;
+    let again = client.post(&model("train"), &json!({})).await.ok();
+    assert_eq!((&again["version"], &again["is_new"]), (&json!("1"), &json!(false)));
+    // from other rows comes a further one, which waits,
+    let trained = client.post(&model("train"), &json!({ "seed": 7 })).await.ok();
+    assert_eq!((&trained["version"], &trained["is_new"]), (&json!("2"), &json!(true)));
+    let data = trained["card"]["data"].as_str().unwrap();
+    assert!(data.starts_with("simulated with seed 7: "), "{data}");
     assert_eq!(version(&pump(client).await), "1");
     // answers once somebody wants it,
     client.post(&model("promote"), &json!({ "version": "2", "reason": "a try" })).await.ok();

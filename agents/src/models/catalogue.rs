@@ -89,6 +89,9 @@ pub struct Recipe {
     pub description: &'static str,
 }
 
+/// Seed of what is left to chance.
+pub const SEED: u64 = 42;
+
 const RAW: [&str; 5] =
     ["air_temperature_k", "process_temperature_k", "rotational_speed_rpm", "torque_nm", "tool_wear_min"];
 const WITH_TYPE: [&str; 6] =
@@ -97,7 +100,7 @@ const WITH_TYPE: [&str; 6] =
 const FULL: Rule = Rule { depth_max: 48, leaf_rows_min: 1, leaf_weight_min: 0.0, ridge: 0.0, columns_per_cut: 3 };
 
 /// The forest of a classifier.
-pub const FOREST: Method = Method::Forest(forest::Settings { n_trees: 100, rule: FULL, seed: 42 });
+pub const FOREST: Method = Method::Forest(forest::Settings { n_trees: 100, rule: FULL, seed: SEED });
 
 /// The boosted trees of a classifier.
 pub const BOOSTING: Method = Method::Boosting(boosting::Settings {
@@ -108,7 +111,7 @@ pub const BOOSTING: Method = Method::Boosting(boosting::Settings {
     row_share: 0.8,
     column_share: 0.6,
     bins_max: 4_096,
-    seed: 42,
+    seed: SEED,
 });
 
 /// The boosted trees of the remaining life.
@@ -123,13 +126,13 @@ pub const LIFE: Method = Method::Fused(boosting::Settings {
     row_share: 0.3,
     column_share: 0.5,
     bins_max: 255,
-    seed: 42,
+    seed: SEED,
 });
 
 const LIFE_FOREST: Method = Method::Forest(forest::Settings {
     n_trees: 50,
     rule: Rule { depth_max: 12, leaf_rows_min: 10, leaf_weight_min: 0.0, ridge: 0.0, columns_per_cut: 12 },
-    seed: 42,
+    seed: SEED,
 });
 
 const fn milling(name: &'static str, engineered: bool, method: Method, description: &'static str) -> Recipe {

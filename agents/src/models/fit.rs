@@ -1,7 +1,7 @@
 //! Trains a version: parts the rows by machine, fits on one part, sets thresholds on another, measures on the third.
 
 use super::artefact::{Artefact, Bin, Estimator, FORMAT};
-use super::catalogue::{Derived, Method, Recipe, Task};
+use super::catalogue::{Derived, Method, Recipe, SEED, Task};
 use super::table::{Table, TableError};
 use analytics::conformal::{Bands, coverage};
 use analytics::forecast::{self, Method as Forecasting};
@@ -77,7 +77,7 @@ pub struct Card {
     pub beats_baseline: bool,
     /// What it is not for.
     pub limits: String,
-    /// Seed of everything left to chance.
+    /// Seed of what the fit leaves to chance.
     pub seed: u64,
 }
 
@@ -358,7 +358,7 @@ fn card(
             verdict(beats),
             table.source
         ),
-        seed: 42,
+        seed: SEED,
     }
 }
 
@@ -510,7 +510,7 @@ fn forecaster(recipe: &Recipe, table: &Table, data_until: &str) -> Result<(Artef
             "{}Nothing is carried from one sensor to another: each forecast rests on that sensor's own history.",
             verdict(beats)
         ),
-        seed: 42,
+        seed: SEED,
     };
     Ok((artefact, card))
 }

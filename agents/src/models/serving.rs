@@ -4,7 +4,7 @@
 //! catalogue that has no version yet is trained when it is first asked for, from simulated rows; one training at a time.
 
 use super::artefact::Artefact;
-use super::catalogue::{self, Recipe, Source};
+use super::catalogue::{self, Recipe, SEED, Source};
 use super::fit::{Card, fit};
 use super::mlflow::{Fetched, Listed, Mlflow, MlflowError, Remote};
 use super::table::Table;
@@ -33,8 +33,8 @@ const LOADED_MAX: usize = 64;
 /// Versions of one model that are looked through for one.
 const VERSIONS_MAX: usize = 1_000;
 
-/// Makes simulated rows for a source.
-pub type Rows = fn(Source) -> Table;
+/// Makes simulated rows for a source with a seed.
+pub type Rows = fn(Source, u64) -> Table;
 
 /// A version that is read and ready.
 #[derive(Debug)]
@@ -74,6 +74,25 @@ pub enum Resolved {
     NoModel,
     /// The model has no such version.
     NoVersion,
+}
+
+/// What a training led to.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The version as it stands in the registry.
+    pub model: Model,
+    /// Its card.
+    pub card: Card,
+    /// False when there was this version before.
+    pub is_new: bool,
+}
+
+impl Trained {
+    fn of(model: Model, is_new: bool) -> Result<Self, ServingError> {
+        let card = model.card.as_ref().ok_or_else(|| anyhow::anyhow!("the version {} has no card", model.id))?;
+        let card = Card::deserialize(card).map_err(anyhow::Error::new)?;
+        Ok(Self { model, card, is_new })
+    }
 }
 
 /// Why a version cannot answer.
@@ -277,12 +296,13 @@ impl Serving {
             return Ok(false);
         }
         let rows = self.rows;
-        self.fit_and_register(turn, recipe, move || rows(recipe.source), now).await?;
+        self.fit_and_register(turn, recipe, move || rows(recipe.source, SEED), now).await?;
         Ok(true)
     }
 
     /// Trains a version of `recipe` from `table` and registers it. The first version of a model is chosen at once, a
-    /// later one waits as challenger.
+    /// later one waits as challenger. What is the same to the last bit as a version there is, is that version: whoever
+    /// was not answered may ask again.
     ///
     /// # Errors
     ///
@@ -290,11 +310,11 @@ impl Serving {
     pub async fn train(
         &self,
         recipe: &'static Recipe,
-        table: Table,
+        table: impl FnOnce() -> Table + Send + 'static,
         now: Timestamp,
-    ) -> Result<(ModelId, Card), ServingError> {
+    ) -> Result<Trained, ServingError> {
         let turn = Arc::clone(&self.training).lock_owned().await;
-        self.fit_and_register(turn, recipe, move || table, now).await
+        self.fit_and_register(turn, recipe, table, now).await
     }
 
     /// What has begun goes on when whoever asked is gone, so that it is there when they ask again. If it fails then, they
@@ -305,7 +325,7 @@ impl Serving {
         recipe: &'static Recipe,
         table: impl FnOnce() -> Table + Send + 'static,
         now: Timestamp,
-    ) -> Result<(ModelId, Card), ServingError> {
+    ) -> Result<Trained, ServingError> {
         let own = self.clone();
         let begun = self.trainings.spawn(async move {
             let _turn = turn;
@@ -319,17 +339,21 @@ impl Serving {
         recipe: &'static Recipe,
         table: impl FnOnce() -> Table + Send + 'static,
         now: Timestamp,
-    ) -> Result<(ModelId, Card), ServingError> {
+    ) -> Result<Trained, ServingError> {
         let until = now.to_string();
         let fitted = runtime::background(move || fit(recipe, &table(), &until)).await?;
         let (artefact, card) = fitted.map_err(anyhow::Error::new)?;
         let (bytes, sha256) = artefact.packed()?;
+        let versions = models::versions(&self.store.history(), recipe.name, VERSIONS_MAX).await?;
+        if let Some(model) = versions.into_iter().find(|version| version.sha256.as_ref() == Some(&sha256)) {
+            return Trained::of(model, false);
+        }
         let first = models::champion_of(&self.store.history(), recipe.name).await?.is_none();
         self.store.admin(Change::KeepArtefact { sha256: sha256.clone(), bytes }).await?;
-        let model = ModelId(Uuid::now_v7());
+        let id = ModelId(Uuid::now_v7());
         let name = recipe.name.to_owned();
         let registered = Registered {
-            model,
+            model: id,
             name: name.clone(),
             sha256,
             card: serde_json::to_value(&card).map_err(anyhow::Error::new)?,
@@ -337,11 +361,12 @@ impl Serving {
         let mut events = vec![Event::ModelRegistered(registered)];
         if first {
             let reason = "the first version of its name".to_owned();
-            events.push(Event::ChampionChosen(Chosen { model, name, by: SOURCE.to_owned(), reason }));
+            events.push(Event::ChampionChosen(Chosen { model: id, name, by: SOURCE.to_owned(), reason }));
         }
         self.append(events, now).await?;
         info!(model = recipe.name, "model trained");
-        Ok((model, card))
+        let model = models::get(&self.store.history(), id).await?;
+        Trained::of(model.ok_or_else(|| anyhow::anyhow!("the version {id} is registered and not there"))?, true)
     }
 
     /// Has `model` answer from now on: a promotion, or a rollback.
@@ -445,11 +470,11 @@ mod tests {
 
     static BEGUN: Notify = Notify::const_new();
 
-    fn few_pumps(_: Source) -> Table {
+    fn few_pumps(_: Source, seed: u64) -> Table {
         BEGUN.notify_one();
-        let Labelled { columns, rows, labels, machines, source } = labelled::pump(30, 5, 1);
+        let Labelled { columns, rows, labels, machines, source } = labelled::pump(30, 5, seed);
         let columns = columns.into_iter().map(str::to_owned).collect();
-        Table { columns, rows, labels, machines, source: format!("simulated: {source}") }
+        Table { columns, rows, labels, machines, source: source.to_owned() }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! not run.
 
 use super::{Exit, output};
-use agents::models::{CATALOGUE, Card, Recipe, Remote, Serving, Table, catalogue};
+use agents::models::{CATALOGUE, Card, Recipe, Remote, Serving, Table, Trained, catalogue};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use config::Config;
@@ -19,8 +19,11 @@ pub(crate) struct Args {
     /// The model to train; may be repeated. Every model without this.
     #[arg(long = "model", value_name = "NAME")]
     models: Vec<String>,
+    /// Seed of the simulated rows. The same one leads to the same version.
+    #[arg(long, value_name = "N", default_value_t = catalogue::SEED)]
+    seed: u64,
     /// Rows to learn from, with a heading, instead of simulated ones. Needs one --model and --label.
-    #[arg(long, value_name = "FILE", requires = "label")]
+    #[arg(long, value_name = "FILE", requires = "label", conflicts_with = "seed")]
     csv: Option<PathBuf>,
     /// The column that is to be foretold.
     #[arg(long, value_name = "COLUMN")]
@@ -58,7 +61,7 @@ pub(crate) async fn run(args: Args, config: &Config) -> anyhow::Result<Exit> {
         let store = store.clone();
         async move { store.run_writer().await }
     });
-    let trained = train(&Serving::new(store.clone(), training::rows, Remote::Unset), &recipes, own).await;
+    let trained = train(&Serving::new(store.clone(), training::rows, Remote::Unset), &recipes, own, args.seed).await;
     store.close();
     written.await.context("the writer ended badly")??;
     trained
@@ -73,14 +76,18 @@ fn read(file: &PathBuf, recipe: &Recipe, args: &Args, label: &str) -> anyhow::Re
         .with_context(|| file.display().to_string())
 }
 
-async fn train(serving: &Serving, recipes: &[&'static Recipe], own: Option<Table>) -> anyhow::Result<Exit> {
+async fn train(serving: &Serving, recipes: &[&'static Recipe], own: Option<Table>, seed: u64) -> anyhow::Result<Exit> {
     let bar = ProgressBar::new(recipes.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}")?);
-    for recipe in recipes {
+    for &recipe in recipes {
         bar.set_message(recipe.name);
-        let table = own.clone().unwrap_or_else(|| training::rows(recipe.source));
-        let (model, card) = serving.train(recipe, table, Clock::System.now()).await?;
-        bar.suspend(|| output::line(format_args!("{} {model}: {}", recipe.name, in_short(&card))))?;
+        let own = own.clone();
+        let table = move || own.unwrap_or_else(|| training::rows(recipe.source, seed));
+        let Trained { model, card, is_new } = serving.train(recipe, table, Clock::System.now()).await?;
+        let before = if is_new { "" } else { " was there before" };
+        bar.suspend(|| {
+            output::line(format_args!("{} version {}{before}: {}", recipe.name, model.version, in_short(&card)))
+        })?;
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -25,7 +25,7 @@ pub(crate) use explanations::{Begun, Jobs, MEMBERS as EXPLAIN_MEMBERS, Progress}
 pub(crate) use forecast::{Forecast, MEMBERS as FORECAST_MEMBERS};
 pub(crate) use predict::{Kept, MEMBERS as PREDICT_MEMBERS, Prediction};
 pub(crate) use registry::{
-    Enthroned, Latest, Live, Models, PROMOTE_MEMBERS, ROLLBACK_MEMBERS, Recommended, Trained, Versions,
+    Enthroned, Latest, Live, Models, PROMOTE_MEMBERS, ROLLBACK_MEMBERS, Recommended, TRAIN_MEMBERS, Trained, Versions,
 };
 
 const HEALTH: &Route = entry("GET", "/api/v1/ml/health");

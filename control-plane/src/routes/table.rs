@@ -511,10 +511,11 @@ pub const ROUTES: &[Route] = &[
         "/api/v1/ml/models/{name}/train",
         "agents:control",
         Class::Control,
-        Body::None,
-        "Train a further version from simulated rows",
+        Body::Item,
+        "Train a version from simulated rows",
         json::<ml::Trained>(),
     )
+    .members(ml::TRAIN_MEMBERS)
     .errors(&[404]),
     get("/api/v1/ml/health", ML, Class::Read, "Tell whether a model can be loaded", json::<ml::Health>()),
     post(

@@ -198,8 +198,8 @@ fn cases(prediction: &str, job: &str) -> Vec<Case> {
         ),
         post(
             "/api/v1/ml/models/{name}/train",
-            json!({}),
-            json!({ "model_name": FOREST, "version": "2", "id": "<uuid>", "card": "<object>" }),
+            json!({ "seed": "7" }),
+            json!({ "model_name": FOREST, "version": "2", "id": "<uuid>", "is_new": true, "card": "<object>" }),
         ),
         post("/api/v1/ml/models/{name}/promote", json!({ "version": "2", "reason": "a try" }), enthroned.clone()),
         post("/api/v1/ml/models/{name}/rollback", json!({}), enthroned),
@@ -280,6 +280,7 @@ async fn models_say_why_they_cannot_answer() {
         ("POST", "/api/v1/ml/models/{name}/promote", unknown.clone(), 404, "nobody"),
         ("POST", "/api/v1/ml/models/{name}/rollback", json!({}), 404, "nobody"),
         ("POST", "/api/v1/ml/models/{name}/train", json!({}), 404, "nobody"),
+        ("POST", "/api/v1/ml/models/{name}/train", json!({ "seed": -1 }), 422, "seed"),
         ("GET", "/api/v1/ml/predictions/{id}", Value::Null, 404, "nobody"),
         ("GET", "/api/v1/ml/explanations/{id}", Value::Null, 404, "nobody"),
     ];

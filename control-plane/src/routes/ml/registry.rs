@@ -46,6 +46,15 @@ pub(crate) const PROMOTE_MEMBERS: &[Param] = &[
 
 /// What the version before is called back with.
 pub(crate) const ROLLBACK_MEMBERS: &[Param] = &[Param::or("reason", Kind::Text, "\"rolled back\"", "Why")];
+/// What rows to train from are simulated with.
+pub(crate) const TRAIN_MEMBERS: &[Param] = &[Param::or(
+    "seed",
+    Kind::Int(Some(0), Some(SEED_MAX)),
+    "42",
+    "Seed of the simulated rows. The same one leads to the same version, so a training may be asked for again",
+)];
+/// What any client's numbers hold.
+const SEED_MAX: i64 = u32::MAX as i64;
 
 pub(super) fn routes(app: &App) -> Mounted {
     Mounted::all([
@@ -153,13 +162,15 @@ pub(crate) struct Enthroned {
     reason: String,
 }
 
-/// A version that was just trained.
+/// What a training led to.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Trained {
     model_name: String,
     version: String,
     id: ModelId,
-    card: Value,
+    /// False when a version that is the same to the last bit was there before.
+    is_new: bool,
+    card: Option<Value>,
 }
 
 /// Models that suit a kind of sensor, best fit first.
@@ -392,14 +403,15 @@ async fn enthrone(app: &App, call: &Call, model: &Model, reason: String) -> Resu
     })
 }
 
-/// Trains a further version from simulated rows. It waits as challenger until somebody has it answer.
+/// Trains a version from simulated rows. A further one waits as challenger until somebody has it answer.
 async fn train(app: App, call: Call) -> Result<Reply, ApiError> {
+    let mut body = call.object_or_nothing()?;
+    let seed = body.or("seed", catalogue::SEED, |value| lax::int_in(0, SEED_MAX)(value).map(i64::unsigned_abs));
+    body.finish()?;
     let name = call.param(0);
     let recipe = catalogue::find(name)
         .ok_or_else(|| ApiError::NotFound(format!("There is no model {name:?} that can be trained here")))?;
-    let rows = runtime::background(|| training::rows(recipe.source)).await.map_err(ApiError::internal)?;
-    let (id, card) = app.serving.train(recipe, rows, app.now()).await?;
-    let version = named(&app, id).await?.version.to_string();
-    let card = serde_json::to_value(card).map_err(ApiError::internal)?;
-    Reply::json(&Trained { model_name: name.to_owned(), version, id, card })
+    let trained = app.serving.train(recipe, move || training::rows(recipe.source, seed), app.now()).await?;
+    let Model { id, name: model_name, version, card, .. } = trained.model;
+    Reply::json(&Trained { model_name, version: version.to_string(), id, is_new: trained.is_new, card })
 }
