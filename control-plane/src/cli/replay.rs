@@ -30,7 +30,9 @@ const HEADER_BYTES_MAX: u64 = 65_536;
 /// A file and how it is to be understood.
 ///
 /// A column called timestamp, datetime, time or date tells the time (UTC, where it names no zone); each column of
-/// numbers is a sensor called ASSET.COLUMN. A single column called value is a sensor named after the file.
+/// numbers is a sensor called ASSET.COLUMN. A single column called value is a sensor named after the file. A column of
+/// numbers is one in which more than half of the values in the first 200 rows are numbers; cells without one are left
+/// out. What is left out is named and counted.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// The file.
@@ -90,6 +92,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut sender = Sender::new(&args, table.layout.columns.len())?;
     let names: Vec<&str> = table.layout.columns.iter().map(|column| column.sensor.as_str()).collect();
     output::line(format_args!("replaying {path} to {}: {}", args.url, names.join(", ")))?;
+    if !table.layout.unused.is_empty() {
+        output::line(format_args!("columns left out: {}", table.layout.unused.join(", ")))?;
+    }
 
     let bar = bar(n_bytes);
     let batch = usize::from(args.batch);
@@ -123,11 +128,15 @@ fn report(sender: &Sender, table: &Table<File>, n_rows: u64) -> io::Result<()> {
         output::line(format_args!("the first refused reading: {problem}"))?;
     }
     let skipped = &table.skipped;
-    if 0 < skipped.cells + skipped.rows {
+    let n_cells: u64 = skipped.cells.iter().sum();
+    if 0 < n_cells + skipped.rows {
+        let columns = table.layout.columns.iter().zip(&skipped.cells).filter(|(_, n_cells)| **n_cells != 0);
+        let columns: Vec<String> = columns.map(|(column, n_cells)| format!("{n_cells} of {}", column.sensor)).collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
         let example = skipped.example.as_ref().map(|example| format!(" ({example})")).unwrap_or_default();
         output::line(format_args!(
-            "left out: {} cells without a number, {} rows without a time{example}",
-            skipped.cells, skipped.rows
+            "left out: {n_cells} cells without a number{columns}, {} rows without a time{example}",
+            skipped.rows
         ))?;
     }
     Ok(())

@@ -57,6 +57,8 @@ pub(super) struct Layout {
     pub(super) columns: Vec<Column>,
     /// The asset that they sit on, if it is not the sensor itself.
     pub(super) asset: Option<String>,
+    /// The columns that are neither the time nor a sensor, each with why, in the file's order.
+    pub(super) unused: Vec<String>,
 }
 
 impl Layout {
@@ -82,12 +84,20 @@ impl Layout {
         };
         let chosen: Vec<usize> = wishes.columns.iter().map(must_be).collect::<anyhow::Result<_>>()?;
         let excluded: Vec<usize> = wishes.exclude.iter().map(must_be).collect::<anyhow::Result<_>>()?;
-        let wanted = |idx: &usize| {
-            *idx != time
-                && !excluded.contains(idx)
-                && if chosen.is_empty() { is_numeric(sample, *idx) } else { chosen.contains(idx) }
-        };
-        let taken: Vec<usize> = (0..names.len()).filter(wanted).collect();
+        let (mut taken, mut unused) = (Vec::new(), Vec::new());
+        for (idx, name) in names.iter().enumerate().filter(|(idx, _)| *idx != time) {
+            let why_not = if excluded.contains(&idx) {
+                Some("--exclude".to_owned())
+            } else if chosen.is_empty() {
+                Numbers::of(sample, idx).too_few()
+            } else {
+                (!chosen.contains(&idx)).then(|| "not among --columns".to_owned())
+            };
+            match why_not {
+                None => taken.push(idx),
+                Some(why) => unused.push(format!("{name:?} ({why})")),
+            }
+        }
         ensure!(!taken.is_empty(), "no column holds numbers, there are: {}", names.join(", "));
 
         if let [idx] = taken[..]
@@ -95,7 +105,12 @@ impl Layout {
         {
             let sensor = wishes.sensor.clone().unwrap_or_else(|| wishes.stem.clone());
             let sensor_type = type_in(&sensor);
-            return Ok(Self { time, columns: vec![Column { idx, sensor, sensor_type }], asset: wishes.asset.clone() });
+            return Ok(Self {
+                time,
+                columns: vec![Column { idx, sensor, sensor_type }],
+                asset: wishes.asset.clone(),
+                unused,
+            });
         }
         ensure!(
             wishes.sensor.is_none(),
@@ -107,7 +122,7 @@ impl Layout {
             .into_iter()
             .map(|idx| Column { idx, sensor: format!("{asset}.{}", names[idx]), sensor_type: type_in(names[idx]) })
             .collect();
-        Ok(Self { time, columns, asset: Some(asset) })
+        Ok(Self { time, columns, asset: Some(asset), unused })
     }
 }
 
@@ -125,8 +140,8 @@ pub(super) struct Cell {
 /// What was left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Skipped {
-    /// Cells without a number.
-    pub(super) cells: u64,
+    /// Cells without a number, of each column of [`Layout::columns`].
+    pub(super) cells: Vec<u64>,
     /// Rows without a time.
     pub(super) rows: u64,
     /// The first of these rows, in words.
@@ -150,7 +165,8 @@ impl<R: Read> Table<R> {
         let header = rows.headers().context("the header cannot be read")?.clone();
         let sample: Vec<StringRecord> = rows.records().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
         let layout = Layout::new(&header, &sample, wishes)?;
-        Ok(Self { layout, skipped: Skipped::default(), sample: sample.into_iter(), rows })
+        let skipped = Skipped { cells: vec![0; layout.columns.len()], ..Skipped::default() };
+        Ok(Self { layout, skipped, sample: sample.into_iter(), rows })
     }
 
     /// Bytes read so far.
@@ -177,7 +193,7 @@ impl<R: Read> Table<R> {
             for (column, Column { idx, .. }) in self.layout.columns.iter().enumerate() {
                 match row.get(*idx).and_then(|text| number(text.trim())) {
                     Some(value) => cells.push(Cell { column, value, taken_at }),
-                    None => self.skipped.cells += 1,
+                    None => self.skipped.cells[column] += 1,
                 }
             }
             return Ok(true);
@@ -249,11 +265,32 @@ fn is_time(sample: &[StringRecord], idx: usize) -> bool {
     !sample.is_empty() && sample.iter().all(tells)
 }
 
-/// Numbers and gaps only, and at least one number.
-fn is_numeric(sample: &[StringRecord], idx: usize) -> bool {
-    let cells = || sample.iter().map(|row| row.get(idx).unwrap_or("").trim());
-    let gap = |text: &str| ["", "na", "nan", "null", "none", "-"].contains(&text.to_ascii_lowercase().as_str());
-    cells().any(|text| number(text).is_some()) && cells().all(|text| gap(text) || text.parse::<f64>().is_ok())
+/// What stands in the cells of a column among the first rows.
+struct Numbers {
+    numbers: usize,
+    /// Cells that are not empty, and do not stand for a missing value either.
+    filled: usize,
+}
+
+impl Numbers {
+    fn of(sample: &[StringRecord], idx: usize) -> Self {
+        let gap = |text: &str| ["", "na", "nan", "null", "none", "-"].contains(&text.to_ascii_lowercase().as_str());
+        let cells = sample.iter().map(|row| row.get(idx).unwrap_or("").trim()).filter(|text| !gap(text));
+        cells.fold(Self { numbers: 0, filled: 0 }, |Self { numbers, filled }, text| Self {
+            numbers: numbers + usize::from(number(text).is_some()),
+            filled: filled + 1,
+        })
+    }
+
+    /// Why the column is no sensor: one bad cell is no reason, but most of what stands there must be a number.
+    fn too_few(&self) -> Option<String> {
+        let Self { numbers, filled } = self;
+        match (numbers, filled) {
+            (_, 0) => Some(format!("empty in the first {SAMPLE_ROWS} rows")),
+            _ if *filled < 2 * numbers => None,
+            _ => Some(format!("{numbers} of its first {filled} values are numbers")),
+        }
+    }
 }
 
 /// What a column of that name measures, if the name says so.
@@ -298,7 +335,7 @@ mod tests {
         let (cells, skipped) = rows(text);
         assert_eq!(cells.len(), 2);
         assert_eq!(cells[1].taken_at, "2013-07-04T01:00:00Z".parse().unwrap());
-        assert_eq!(skipped, Skipped::default());
+        assert_eq!(skipped, Skipped { cells: vec![0], ..Skipped::default() });
     }
 
     #[test]
@@ -311,7 +348,32 @@ mod tests {
         let only = Wishes { columns: vec!["Pressure".to_owned()], ..wishes() };
         assert_eq!(sensors(text, &only).unwrap(), ["room.Pressure"]);
         let (cells, skipped) = rows(text);
-        assert_eq!((cells.len(), skipped.cells), (5, 1));
+        assert_eq!((cells.len(), skipped.cells), (5, vec![1, 0, 0]));
+    }
+
+    #[test]
+    fn a_bad_cell_costs_itself_and_a_column_that_is_left_out_is_named() {
+        // Given a file in which one sensor dropped out once, and columns that are no sensors,
+        let text = "time,flow,mode,notes,label,mixed\n2026-01-01,1.5,run,,0,1\n2026-01-02,Bad Input,run,,0,x\n\
+                    2026-01-03,1.7,2,,1,\n";
+        let wishes = Wishes { exclude: vec!["label".to_owned()], ..wishes() };
+        // when it is opened and read,
+        let mut table = Table::open(text.as_bytes(), b',', &wishes).unwrap();
+        let mut cells = Vec::new();
+        while table.next_row(&mut cells).unwrap() {}
+        // then the sensor is taken without that cell, and each other column is named with why not.
+        assert_eq!(table.layout.columns.iter().map(|column| &*column.sensor).collect::<Vec<_>>(), ["room.flow"]);
+        assert_eq!(cells.iter().map(|cell| cell.value).collect::<Vec<_>>(), [1.5, 1.7]);
+        assert_eq!(table.skipped.cells, [1]);
+        assert_eq!(
+            table.layout.unused,
+            [
+                "\"mode\" (1 of its first 3 values are numbers)",
+                "\"notes\" (empty in the first 200 rows)",
+                "\"label\" (--exclude)",
+                "\"mixed\" (1 of its first 2 values are numbers)",
+            ]
+        );
     }
 
     #[test]
@@ -346,7 +408,7 @@ mod tests {
     fn rows_without_a_time_and_cells_without_a_number_are_counted() {
         let (cells, skipped) = rows("time,value\n2026-01-01,1\nsoon,2\n2026-01-02,NaN\n2026-01-03,3\n");
         assert_eq!(cells.iter().map(|cell| cell.value).collect::<Vec<_>>(), [1.0, 3.0]);
-        assert_eq!((skipped.rows, skipped.cells), (1, 1));
+        assert_eq!((skipped.rows, skipped.cells), (1, vec![1]));
         assert_eq!(skipped.example.unwrap(), "line 3 has no time: \"soon\"");
     }
 
