@@ -1,7 +1,7 @@
 //! Who gets in.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use tests::node::TestNode;
@@ -77,6 +77,33 @@ async fn without_a_key_only_the_open_routes_answer() {
     }
     for closed in [
         "/health/db",
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_ends_when_its_maker_says_or_is_not_made() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    let make = |body: Value| async move { client.post("/api/v1/keys", &body).await };
+    for (name, end) in [("days", json!({ "expires_days": 90 })), ("hours", json!({ "expires_in_hours": 90 * 24 }))] {
+        let mut body = json!({ "name": name, "scopes": ["data:ingest"] });
+        body.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
+        let made = make(body).await.ok();
+        let instant = |name: &str| made[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        assert_eq!(instant("expires_at").duration_since(instant("created_at")).as_hours(), 90 * 24, "{made}");
+    }
+    // A slip of the pen is refused by its name, and so is a name that is taken, or none.
+    for (body, status, told) in [
+        (json!({ "name": "x", "expires_day": 90 }), 422, "body → expires_day: Extra inputs are not permitted"),
+        (json!({ "name": "x", "expires_days": 1, "expires_in_hours": 1 }), 422, "body → expires_days: Give this or"),
+        (json!({ "name": "" }), 422, "body → name: String should have at least 1 character"),
+        (json!({ "name": "x".repeat(257) }), 422, "body → name: String should have at most 256 characters"),
+        (json!({ "name": "days" }), 409, "There is a key called \"days\" already"),
+    ] {
+        let refused = make(body).await;
+        assert_eq!(refused.status, status, "{told}");
+        assert!(refused.detail().contains(told), "{told}: {}", refused.detail());
+    }
+    node.stop().await;
+}
+
         "/health/redis",
         "/api/v1/agents",
         "/api/v1/cases",

@@ -95,6 +95,15 @@ impl Fields {
             self.values.entry(name).or_insert(value);
         }
         self.problems.extend(other.problems);
+    /// Refuses what the route's entry does not name: where a slip of the pen would do harm unseen.
+    pub(crate) fn refuse_unknown(&mut self) {
+        let documented = self.documented.unwrap_or_default();
+        let unknown = self.values.keys().filter(|name| documented.iter().all(|param| param.name != name.as_str()));
+        for name in unknown.cloned().collect::<Vec<_>>() {
+            self.refuse(&name, "Extra inputs are not permitted");
+        }
+    }
+
         self
     }
 
@@ -130,6 +139,7 @@ impl Fields {
 
     fn wrong(&mut self, name: &str, wrong: Wrong) {
         let path: Vec<&str> = std::iter::once(name).chain(wrong.path.iter().map(String::as_str)).collect();
+    use crate::routes::Kind;
         self.problems.push(Problem { field: path.join("."), message: wrong.message });
     }
 }
@@ -172,6 +182,14 @@ mod tests {
 
     #[test]
     fn beyond_five_problems_are_counted() {
+    #[test]
+    fn a_name_that_nobody_asks_for_can_be_refused() {
+        const DOCUMENTED: &[Param] = &[Param::optional("name", Kind::Text, "A name")];
+        let mut fields = fields(json!({ "name": "x", "nmae": "y" })).documented(DOCUMENTED);
+        fields.refuse_unknown();
+        assert_eq!(detail(fields), "Request validation failed: body → nmae: Extra inputs are not permitted");
+    }
+
         let mut fields = fields(json!({}));
         for name in ["a", "b", "c", "d", "e", "f", "g"] {
             fields.required(name, lax::string);

@@ -20,15 +20,23 @@ use uuid::Uuid;
 const ROWS_DEFAULT: usize = 100;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const HOURS_PER_DAY: f64 = 24.0;
 /// How long a key goes on working beside its successor unless told otherwise.
 const OVERLAP_HOURS: f64 = 24.0;
 /// Longest time until a key ends, and longest overlap.
-const HOURS_MAX: f64 = 100.0 * 365.0 * 24.0;
+const HOURS_MAX: f64 = DAYS_MAX * HOURS_PER_DAY;
+/// The same in days.
+const DAYS_MAX: f64 = 100.0 * 365.0;
 
 pub(super) const MEMBERS: &[Param] = &[
     Param::required("name", Kind::Text, "What people call it; unique among keys that work"),
     Param::optional("scopes", Kind::List(&Kind::Text), "What it may do; without this, what the caller may"),
-    Param::optional("expires_in_hours", Kind::Number(Some(0.0), Some(HOURS_MAX)), "When it ends; never without this"),
+    Param::optional("expires_days", Kind::Number(Some(0.0), Some(DAYS_MAX)), "Days after which it ends"),
+    Param::optional(
+        "expires_in_hours",
+        Kind::Number(Some(0.0), Some(HOURS_MAX)),
+        "The same in hours; without either it never ends",
+    ),
 ];
 
 pub(super) const ROTATION: &[Param] = &[Param::or(
@@ -110,16 +118,16 @@ async fn list(app: App, call: Call) -> Result<Reply, ApiError> {
 
 async fn create(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut fields = call.object()?;
-    let name = fields.required("name", lax::string);
+    let name = fields.required("name", lax::name_max(app.limits.string_bytes_max));
     let scopes = fields.optional("scopes", lax::list(SCOPES.len(), lax::string));
+    let days = fields.optional("expires_days", lax::float_in(0.0, DAYS_MAX));
     let hours = fields.optional("expires_in_hours", lax::float_in(0.0, HOURS_MAX));
-    fields.finish()?;
-    if name.is_empty() || app.limits.string_bytes_max < name.len() {
-        return Err(ApiError::invalid(
-            "body → name",
-            "String should have a length of 1 to the allowed number of bytes",
-        ));
+    if days.is_some() && hours.is_some() {
+        fields.refuse("expires_days", "Give this or expires_in_hours, not both");
     }
+    // A misspelt end would be a key for ever.
+    fields.refuse_unknown();
+    fields.finish()?;
     let scopes = scopes.unwrap_or_else(|| call.caller.scopes.to_vec());
     if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
         let message = format!("there is no scope {unknown}; the scopes are {}", SCOPES.join(", "));
@@ -129,16 +137,25 @@ async fn create(app: App, call: Call) -> Result<Reply, ApiError> {
     if let Some(missing) = scopes.iter().find(|scope| !call.caller.scopes.contains(scope)) {
         return Err(ApiError::Forbidden(format!("The API key does not have the scope {missing} itself")));
     }
-    let expires_at = hours.map(|hours| app.now() + HOUR.mul_f64(hours));
-    let NewKey { secret, kept } = new_key(&name, scopes, app.now(), expires_at).map_err(ApiError::internal)?;
+    let hours = hours.or(days.map(|days| days * HOURS_PER_DAY));
+    let now = app.now();
+    let expires_at = hours.map(|hours| now + HOUR.mul_f64(hours));
+    let NewKey { secret, kept } = new_key(&name, scopes, now, expires_at).map_err(ApiError::internal)?;
     let made = Made { key: secret, shown: shown(&kept, &app) };
-    commit(&app, &call, change::creation(kept, &call.caller.name)).await?;
+    commit(&app, &call, change::creation(kept, &call.caller.name)).await.map_err(|error| match error {
+        // Nothing but the name can speak against a new key.
+        ApiError::Conflict(_) => ApiError::Conflict(format!(
+            "There is a key called {name:?} already; take another name, or rotate or revoke that key"
+        )),
+        other => other,
+    })?;
     Reply::json(&made)
 }
 
 async fn rotate(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut fields = call.object()?;
     let overlap = fields.or("overlap_hours", OVERLAP_HOURS, lax::float_in(0.0, HOURS_MAX));
+    fields.refuse_unknown();
     fields.finish()?;
     let old = wanted(&app, &call).await?;
     if !change::is_replaceable(&old, app.now()) {
