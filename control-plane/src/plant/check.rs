@@ -98,14 +98,14 @@ impl Check<'_> {
         self.twice("asset", file.assets.iter().map(|asset| &asset.get_ref().id));
         self.twice("sensor", file.sensors.iter().map(|sensor| &sensor.get_ref().id));
         self.twice("technician", file.technicians.iter().map(|technician| &technician.get_ref().id));
-        let parents: HashMap<String, String> = file
-            .assets
-            .iter()
-            .filter_map(|asset| {
-                let asset = asset.get_ref();
-                Some((asset.id.get_ref().clone(), asset.parent.as_ref()?.get_ref().clone()))
-            })
-            .collect();
+        // What the file says of an asset takes the place of what is declared.
+        let stored = known.assets.values().filter(|asset| !declared.contains_key(asset.id.as_str()));
+        let stored = stored.filter_map(|asset| Some((asset.id.to_string(), asset.parent.as_ref()?.to_string())));
+        let of_file = file.assets.iter().filter_map(|asset| {
+            let asset = asset.get_ref();
+            Some((asset.id.get_ref().clone(), asset.parent.as_ref()?.get_ref().clone()))
+        });
+        let parents: HashMap<String, String> = stored.chain(of_file).collect();
         for one in file.assets {
             self.asset(one.into_inner(), &is_asset, &parents, known);
         }
@@ -401,6 +401,40 @@ shifts = [
         let technicians = plan.technicians.iter().map(|one| (one.id.clone(), one.clone())).collect();
         let again = checked(GOOD, &Known { technicians, ..Known::default() });
         assert_eq!(again.n_technicians, Counts { new: 0, changed: 0, unchanged: 1 });
+    }
+
+    #[test]
+    fn an_asset_does_not_become_a_part_of_itself_by_what_was_declared_before() {
+        // Given a pump that is a part of a line,
+        let before = |id: &str, parent: Option<&str>| assets::Asset {
+            id: id.into(),
+            name: id.to_owned(),
+            class: None,
+            parent: parent.map(AssetId::from),
+            declared_at: Some(domain::Timestamp::UNIX_EPOCH),
+            maintenance: None,
+            modes: None,
+        };
+        let declared = [before("line", None), before("pump", Some("line"))];
+        let known =
+            Known { assets: declared.into_iter().map(|one| (one.id.clone(), one)).collect(), ..Known::default() };
+        // when another file makes the line a part of the pump, it is refused;
+        let line = "[[asset]]\nid = \"line\"\nparent = \"pump\"\n";
+        let problems = checked(line, &known).problems;
+        assert!(
+            matches!(&problems[..], [one] if one.line == 3 && one.detail.contains("part of itself")),
+            "{problems:?}"
+        );
+        // but not when it takes the pump out of the line as well.
+        assert_eq!(checked(&format!("{line}[[asset]]\nid = \"pump\"\n"), &known).problems, []);
+    }
+
+    #[test]
+    fn the_example_of_the_manual_is_a_good_file() {
+        let manual = include_str!("../../manual/plant.md");
+        let (example, _) =
+            manual.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).expect("there is one");
+        assert_eq!(checked(example, &Known::default()).problems, []);
     }
 
     #[test]
