@@ -111,7 +111,8 @@ impl Agent for Reporting {
                     let report = ReportId::from(format!("handover-{}", ctx.id()));
                     let (report_type, format) = ("shift_handover".to_owned(), "json".to_owned());
                     let made = self.generate(state, Requested { report, report_type, format, from, to }).await?;
-                    ctx.emit(Event::ReportGenerated(made));
+                    // No request says which time it covers.
+                    ctx.emit(Event::ReportGenerated(Generated { from: Some(from), to: Some(to), ..made }));
                 }
             }
         }
@@ -141,12 +142,14 @@ impl Reporting {
         if to < from {
             let error = Some(format!("the time ends at {to}, before it begins at {from}"));
             let (content, data_points, notice) = (String::new(), 0, None);
-            return Ok(Generated { report, report_type, format, content, data_points, error, notice });
+            let (from, to) = (None, None);
+            return Ok(Generated { report, report_type, format, content, data_points, error, notice, from, to });
         }
         let figures = self.count(state, &report_type, from, to).await?;
         let content = if format == "json" { figures.to_json() } else { figures.to_text(&report_type, from, to) };
         let Figures { data_points, notice, .. } = figures;
-        Ok(Generated { report, report_type, format, content, data_points, error: None, notice })
+        let (error, from, to) = (None, None, None);
+        Ok(Generated { report, report_type, format, content, data_points, error, notice, from, to })
     }
 
     async fn count(

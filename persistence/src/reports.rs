@@ -468,7 +468,7 @@ fn hours(row: &QueryResult, column: &str) -> Result<Option<f64>, StoreError> {
     Ok(micros.map(|micros| micros / 3_600e6))
 }
 
-/// A report is wanted; one that was made under that id before is made anew.
+/// A report is wanted, under an id that none has yet.
 pub(crate) async fn requested(tx: &impl ConnectionTrait, event: &NewEvent, wanted: &Requested) -> Result<(), DbErr> {
     let row = row::Model {
         id: wanted.report.as_str().to_owned(),
@@ -484,30 +484,12 @@ pub(crate) async fn requested(tx: &impl ConnectionTrait, event: &NewEvent, wante
         generated_at: None,
         correlation: event.correlation.as_str().to_owned(),
     };
-    row::Entity::insert(row.into_active_model())
-        .on_conflict(
-            OnConflict::column(row::Column::Id)
-                .update_columns([
-                    row::Column::State,
-                    row::Column::ReportType,
-                    row::Column::Format,
-                    row::Column::FromAt,
-                    row::Column::ToAt,
-                    row::Column::Content,
-                    row::Column::DataPoints,
-                    row::Column::Error,
-                    row::Column::RequestedAt,
-                    row::Column::GeneratedAt,
-                    row::Column::Correlation,
-                ])
-                .to_owned(),
-        )
-        .exec_without_returning(tx)
-        .await?;
+    row::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
 }
 
-/// A report was made, or could not be. It may be one that nobody asked for: a timer did.
+/// A report was made, or could not be. It may be one that nobody asked for: a timer did. What is made twice of one
+/// request, when the first time was not seen to the end, is stored once.
 pub(crate) async fn generated(tx: &impl ConnectionTrait, event: &NewEvent, made: &Generated) -> Result<(), DbErr> {
     let state = if made.error.is_none() { State::Ready } else { State::Failed };
     let row = row::Model {
@@ -515,8 +497,8 @@ pub(crate) async fn generated(tx: &impl ConnectionTrait, event: &NewEvent, made:
         state: state.as_str().to_owned(),
         report_type: made.report_type.clone(),
         format: made.format.clone(),
-        from_at: None,
-        to_at: None,
+        from_at: made.from.map(micros),
+        to_at: made.to.map(micros),
         content: Some(made.content.clone()),
         data_points: Some(made.data_points.cast_signed()),
         error: made.error.clone(),
@@ -559,7 +541,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_report_is_wanted_made_and_made_anew() -> Outcome {
+    async fn a_report_is_wanted_once_under_its_id_and_made() -> Outcome {
         let mut story = Story::begin().await?;
         let wanted = || {
             Event::ReportRequested(Requested {
@@ -573,10 +555,12 @@ mod tests {
         let made = |report: &str, error: Option<&str>| {
             Event::ReportGenerated(Generated {
                 notice: None,
-                report: report.into(),
-                report_type: "system_health".to_owned(),
+                from: (report == "r-2").then(|| second(10)),
+                to: (report == "r-2").then(|| second(20)),
                 format: "json".to_owned(),
                 content: "{}".to_owned(),
+                report: report.into(),
+                report_type: "system_health".to_owned(),
                 data_points: 12,
                 error: error.map(str::to_owned),
             })
@@ -588,11 +572,15 @@ mod tests {
         let report = get(&story.history, &id).await?.expect("it was made");
         assert_eq!((report.state, report.to, report.data_points), (State::Ready, Some(second(DAY)), Some(12)));
         assert_eq!((report.requested_at, report.generated_at), (second(1), Some(second(2))));
-        story.tell(3, None, wanted()).await?;
-        let report = get(&story.history, &id).await?.expect("it is wanted again");
-        assert_eq!((report.state, report.content, report.generated_at), (State::Requested, None, None));
+        assert!(story.tell(3, None, wanted()).await.is_err(), "another one has that id");
+        assert_eq!(get(&story.history, &id).await?, Some(report), "which stays as it was");
+        // Made again after a crash it is the same report; so is one of a timer, which says itself what it covers.
         story.tell(4, None, made("r-1", Some("no data"))).await?;
-        story.tell(5, None, made("r-2", None)).await?;
+        for _ in 0..2 {
+            story.tell(5, None, made("r-2", None)).await?;
+        }
+        let of_timer = get(&story.history, &ReportId::from("r-2")).await?.expect("it was made");
+        assert_eq!((of_timer.from, of_timer.to), (Some(second(10)), Some(second(20))));
         let first = list(&story.history, &Start::default(), 1).await?;
         let rest = list(&story.history, &Start::After(first.next.expect("there is one more")), 10).await?;
         assert_eq!((first.rows[0].state, rest.rows[0].state, rest.rows.len()), (State::Ready, State::Failed, 1));

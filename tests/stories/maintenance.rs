@@ -91,6 +91,12 @@ async fn a_shift_handover_tells_what_happened_and_what_is_open() {
     assert_eq!((&kept["state"], &kept["content"]), (&json!("ready"), &report["content"]));
     assert_eq!(client.get("/api/v1/reports").await.ok()[0]["id"], "late-shift");
     assert_eq!(client.get("/api/v1/reports/none").await.status, 404);
+    // Another one does not take its place.
+    let other = json!({ "report_type": "system_health", "report_id": "late-shift" });
+    let refused = client.post("/api/v1/reports/generate", &other).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.detail().starts_with("There is a report called \"late-shift\" already"), "{}", refused.detail());
+    assert_eq!(client.get("/api/v1/reports/late-shift").await.ok(), kept);
     node.stop().await;
 }
 
@@ -128,5 +134,6 @@ async fn when_a_shift_ends_its_handover_is_told_to_whoever_hears_of_it() {
     let report = body.rsplit_once("The whole report is ").unwrap().1.trim_end_matches('.');
     let report = client.get(&format!("/api/v1/reports/{report}")).await.ok();
     assert_eq!((&report["report_type"], &report["state"]), (&json!("shift_handover"), &json!("ready")));
+    assert_eq!((&report["from"], &report["to"]), (&json!("2026-01-05T06:00:00Z"), &json!("2026-01-05T14:00:00Z")));
     node.stop().await;
 }

@@ -180,6 +180,8 @@ async fn a_handover_goes_to_those_whose_role_hears_of_it() {
             data_points: 0,
             error: None,
             notice: notice.map(str::to_owned),
+            from: None,
+            to: None,
         })
     };
     let mut bench = mailing(settings()).await;

@@ -45,7 +45,7 @@ pub(crate) fn routes(app: &App) -> Mounted {
 pub(crate) const MEMBERS: &[Param] = &[
     Param::required("report_type", Kind::Text, "What it is about"),
     Param::or("format", Kind::Text, "\"json\"", "Its form"),
-    Param::optional("report_id", Kind::Text, "Its name; one is made up when there is none"),
+    Param::optional("report_id", Kind::Text, "Its name, which no other has; one is made up when there is none"),
     Param::optional("time_range_start", Kind::Time, "From when"),
     Param::optional("time_range_end", Kind::Time, "Until when"),
     Param::or("parameters", Kind::Map(&Kind::Any), "{}", "Given back as they are"),
@@ -122,10 +122,16 @@ async fn generate(app: App, call: Call) -> Result<Reply, ApiError> {
     let correlation = call.correlation();
     let event = app.event(&correlation, Event::ReportRequested(wanted.clone()));
     let started = Instant::now();
+    let taken = format!("There is a report called {:?} already; choose another report_id", wanted.report.as_str());
     let known = Known { request: event.id, correlation: correlation.clone(), wanted };
     let remembered = serde_json::to_string(&known).map_err(ApiError::internal)?;
     let idempotency = call.idempotency(remembered, now)?;
-    let (known, after) = match app.append(vec![event], idempotency).await? {
+    let appended = app.append(vec![event], idempotency).await.map_err(|error| match error {
+        // Nothing but its id can speak against a wish.
+        ApiError::Conflict(_) => ApiError::Conflict(taken),
+        other => other,
+    })?;
+    let (known, after) = match appended {
         Appended::Stored(seq) => (known, Some(seq)),
         Appended::Repeat(repeat) => (serde_json::from_str(&repeat.response).map_err(ApiError::internal)?, None),
     };

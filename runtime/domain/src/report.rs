@@ -38,4 +38,10 @@ pub struct Generated {
     /// What people are to be told of it, in words; only of one that nobody waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// Start of the time it covers; only of one that nobody asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// End of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
 }

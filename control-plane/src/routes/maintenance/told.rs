@@ -300,6 +300,8 @@ mod tests {
     fn a_booking_is_told_in_the_old_contracts_form() {
         let report = report::Generated {
             notice: None,
+            from: None,
+            to: None,
             report: ReportId::from("report-1"),
             report_type: "maintenance_overview".to_owned(),
             format: "json".to_owned(),
