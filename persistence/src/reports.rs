@@ -254,7 +254,7 @@ pub struct MaintenanceCounts {
     pub overdue: u64,
     /// From booking to start, on average.
     pub mean_booking_delay_hours: Option<f64>,
-    /// From the start that was booked to the end of those that were done, on average.
+    /// From the start to the end of those that were done, without the time they were held, on average.
     pub mean_work_hours: Option<f64>,
     /// From the opening of the case to the end of those that were done, on average.
     pub mean_repair_hours: Option<f64>,
@@ -288,7 +288,8 @@ pub async fn maintenance_counts(
                COUNT(CASE WHEN state IN ('scheduled', 'in_progress', 'on_hold') THEN 1 END) AS pending, \
                COUNT(CASE WHEN state IN ('scheduled', 'in_progress', 'on_hold') AND end_at < $2 THEN 1 END) AS overdue, \
                AVG(CAST(start_at - created_at AS DOUBLE PRECISION)) AS delay_micros, \
-               AVG(CAST(completed_at - start_at AS DOUBLE PRECISION)) AS work_micros \
+               AVG(CAST(CASE WHEN completed_at - started_at < COALESCE(held_micros, 0) THEN 0 \
+               ELSE completed_at - started_at - COALESCE(held_micros, 0) END AS DOUBLE PRECISION)) AS work_micros \
                FROM work_orders WHERE $1 <= created_at AND created_at <= $2";
     let row = one(history, select, from, to).await?;
     let select = "SELECT AVG(CAST(completed_at - opened_at AS DOUBLE PRECISION)) AS repair_micros \
@@ -528,8 +529,9 @@ pub(crate) async fn generated(tx: &impl ConnectionTrait, event: &NewEvent, made:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::{Story, anomaly, case, completed, scheduled, second, started, validated};
+    use crate::story::{Story, anomaly, case, completed, order, scheduled, second, started, validated};
     use domain::Event;
+    use domain::work_order::Held;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -557,10 +559,10 @@ mod tests {
                 notice: None,
                 from: (report == "r-2").then(|| second(10)),
                 to: (report == "r-2").then(|| second(20)),
-                format: "json".to_owned(),
-                content: "{}".to_owned(),
                 report: report.into(),
                 report_type: "system_health".to_owned(),
+                format: "json".to_owned(),
+                content: "{}".to_owned(),
                 data_points: 12,
                 error: error.map(str::to_owned),
             })
@@ -623,12 +625,22 @@ mod tests {
         for order in orders {
             story.tell(0, None, Event::MaintenanceScheduled(order)).await?;
         }
-        story.tell(8_000, None, started(1, Some(case(1)))).await?;
+        let held = Event::WorkOrderHeld(Held {
+            work_order: order(1),
+            case: Some(case(1)),
+            asset: "pump-1".into(),
+            by: "shift".to_owned(),
+            reason: "no seal in stock".to_owned(),
+        });
+        // Work began before the time that was booked, and rested for a while.
+        story.tell(900, None, started(1, Some(case(1)))).await?;
+        story.tell(1_000, None, held).await?;
+        story.tell(4_600, None, started(1, Some(case(1)))).await?;
         story.tell(9_000, None, completed(1, Some(case(1)), 9_000, true)).await?;
         let counts = maintenance_counts(&story.history, second(0), second(DAY)).await?;
         assert_eq!((counts.total, counts.completed, counts.pending, counts.overdue), (3, 1, 2, 1));
         assert_eq!(counts.mean_booking_delay_hours, Some((1.0 + 3.0 + 48.0) / 3.0));
-        assert_eq!((counts.mean_work_hours, counts.mean_repair_hours), (Some(1.5), Some(2.5)));
+        assert_eq!((counts.mean_work_hours, counts.mean_repair_hours), (Some(1.25), Some(2.5)));
         let load = |technician: &str, n_orders| Load { technician: technician.into(), n_orders, booked_hours: 2.0 };
         assert_eq!(counts.by_technician, [load("tech-1", 2), load("tech-2", 1)]);
         let none = maintenance_counts(&story.history, second(5 * DAY), second(6 * DAY)).await?;
