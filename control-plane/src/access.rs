@@ -179,23 +179,34 @@ impl Access {
         if scope == Scope::Public {
             return Ok(Caller::stranger());
         }
-        let caller = self.caller(route.method, headers, peer).await?;
+        let caller = match self.caller(route.method, headers, peer).await {
+            Ok(caller) => caller,
+            Err(refused) => return Err(self.turned_away(refused, peer).await),
+        };
         let needed = scopes::needed(scope);
         let Some(caller) = caller else {
             let stranger = Caller::stranger();
             let allowed = self.0.anonymous && needed.is_none_or(|needed| has(&stranger, needed));
             let shown = matches!(scope, Scope::Metrics(_)) && self.shows_metrics_to(peer);
-            return if allowed || shown {
-                Ok(stranger)
-            } else {
-                Err(ApiError::Forbidden("Authentication with an API key is required".to_owned()))
-            };
+            return if allowed || shown { Ok(stranger) } else { Err(self.turned_away(no_stranger(), peer).await) };
         };
         match needed {
             Some(needed) if !has(&caller, needed) => {
                 Err(ApiError::Forbidden(format!("The API key does not have the scope {needed}")))
             }
             _ => Ok(caller),
+        }
+    }
+
+    /// The answer to a stranger who is `refused`: that there were too many of them, if there were.
+    async fn turned_away(&self, refused: ApiError, peer: Option<Peer>) -> ApiError {
+        if !matches!(refused, ApiError::Forbidden(_) | ApiError::TooMany(_)) {
+            return refused;
+        }
+        match (refused, self.0.rates.refused(peer).await) {
+            (ApiError::Forbidden(_), Err(too_many)) => too_many,
+            // Whoever sent too many wrong keys is told to wait for longer.
+            (refused, _) => refused,
         }
     }
 
@@ -228,6 +239,10 @@ impl Access {
         let found = match (environment, prefix_of(key)) {
             (Some(known), _) => Some(known.caller.clone()),
             (None, Some(prefix)) => {
+                // Each look-up reads from the store. Whoever is known does not suffer from their neighbours.
+                if !self.0.remembered.contains_key(prefix) {
+                    self.0.rates.check_refusals(peer)?;
+                }
                 let kept = self.find(prefix).await?.filter(|kept| bool::from(kept.hash.ct_eq(&hash)));
                 kept.and_then(|kept| self.usable(&kept))
             }

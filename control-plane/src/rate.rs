@@ -161,6 +161,32 @@ impl Buckets {
     }
 }
 
+/// Addresses for which something is not done, and until when.
+struct Lockout {
+    until: DashMap<String, Instant>,
+    /// Addresses from which on those whose time is over are forgotten.
+    addresses_max: usize,
+}
+
+impl Lockout {
+    fn new(addresses_max: usize) -> Self {
+        Self { until: DashMap::new(), addresses_max }
+    }
+
+    fn begin(&self, who: String, wait: Duration) {
+        if self.addresses_max <= self.until.len() {
+            self.until.retain(|_, until| Instant::now() < *until);
+        }
+        self.until.insert(who, Instant::now() + wait);
+    }
+
+    /// How long it goes on for `who`; `None` when it does not.
+    fn left(&self, who: &str) -> Option<Duration> {
+        let until = self.until.get(who).map(|until| *until)?;
+        until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    }
+}
+
 /// All limits of a node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Rates(Arc<Inner>);
@@ -173,9 +199,10 @@ struct Inner {
     reports: Buckets,
     changes: Buckets,
     failed_logins: Buckets,
-    /// Addresses that sent too many wrong keys, and until when nothing that can be guessed is tried for them.
-    locked_out: DashMap<String, Instant>,
-    buckets_max: usize,
+    /// Addresses that sent too many wrong keys: nothing that can be guessed is tried for them.
+    locked_out: Lockout,
+    /// Addresses that were refused too often: no key that is not known yet is looked up for them.
+    turned_away: Lockout,
     redis: Option<Redis>,
     metrics: Metrics,
 }
@@ -191,8 +218,8 @@ impl Rates {
             reports: buckets(Limit::Reports, settings.reports_per_minute_max, MINUTE),
             changes: buckets(Limit::Changes, settings.changes_per_minute_max, MINUTE),
             failed_logins: buckets(Limit::FailedLogins, settings.failed_logins_per_minute_max, MINUTE),
-            locked_out: DashMap::new(),
-            buckets_max: settings.buckets_max,
+            locked_out: Lockout::new(settings.buckets_max),
+            turned_away: Lockout::new(settings.buckets_max),
             redis,
             metrics,
         }))
@@ -232,12 +259,33 @@ impl Rates {
         let who = address_of(peer);
         let taken = self.of(&self.0.failed_logins, &who).await;
         if let Err(ApiError::TooMany(standing)) = &taken {
-            if self.0.buckets_max <= self.0.locked_out.len() {
-                self.0.locked_out.retain(|_, until| Instant::now() < *until);
-            }
-            self.0.locked_out.insert(who, Instant::now() + standing.wait);
+            self.0.locked_out.begin(who, standing.wait);
         }
         taken.map(|_| ())
+    }
+
+    /// Takes a refusal of a stranger at `peer`.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::TooMany`] when there were too many.
+    pub(crate) async fn refused(&self, peer: Option<Peer>) -> Result<(), ApiError> {
+        let who = address_of(peer);
+        let taken = self.of(&self.0.strangers, &who).await;
+        if let Err(ApiError::TooMany(standing)) = &taken {
+            self.0.turned_away.begin(who, standing.wait);
+        }
+        taken.map(|_| ())
+    }
+
+    /// Refuses `peer` while it has been refused too often. Nothing is taken: whoever turns out to be known costs those
+    /// behind the same address nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::TooMany`] then.
+    pub(crate) fn check_refusals(&self, peer: Option<Peer>) -> Result<(), ApiError> {
+        self.check(&self.0.turned_away, &self.0.strangers, peer)
     }
 
     /// Refuses `peer` while it has sent too many wrong keys.
@@ -246,13 +294,16 @@ impl Rates {
     ///
     /// [`ApiError::TooMany`] then.
     pub(crate) fn check_lockout(&self, peer: Option<Peer>) -> Result<(), ApiError> {
-        let until = self.0.locked_out.get(&address_of(peer)).map(|until| *until);
-        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            Some(wait) if !wait.is_zero() => {
-                self.0.metrics.limit_reached(self.0.failed_logins.policy);
-                Err(ApiError::TooMany(self.0.failed_logins.standing(0, wait)))
+        self.check(&self.0.locked_out, &self.0.failed_logins, peer)
+    }
+
+    fn check(&self, lockout: &Lockout, buckets: &Buckets, peer: Option<Peer>) -> Result<(), ApiError> {
+        match lockout.left(&address_of(peer)) {
+            Some(wait) => {
+                self.0.metrics.limit_reached(buckets.policy);
+                Err(ApiError::TooMany(buckets.standing(0, wait)))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

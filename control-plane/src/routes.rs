@@ -344,6 +344,34 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn strangers_who_are_refused_too_often_are_told_to_wait_and_nobody_else_is() {
+        // Given one refusal a second, and a key that is known,
+        let bench = Bench::start_with(|config| config.with("rate_limits.strangers_per_second_max", 1)).await;
+        let key = [("x-api-key", bench.key())];
+        assert_eq!(bench.status("GET", "/api/v1/cases", &key).await, StatusCode::OK);
+        let unknown = [("x-api-key", "smk_000000000000_0000000000000000000000000000000000000000000000000")];
+        for stranger in [&[][..], &unknown[..]] {
+            // when strangers go on asking, with no key or with one that looks well,
+            let mut answers = Vec::new();
+            while answers.len() < 50 {
+                answers.push(bench.ask("GET", "/api/v1/cases", stranger, "").await.0);
+            }
+            // then they are told to wait,
+            let policy = "\"strangers_per_second_max\";q=1;w=1";
+            let is_told = |answer: &&Response| {
+                answer.status() == StatusCode::TOO_MANY_REQUESTS && answer.headers()["ratelimit-policy"] == policy
+            };
+            let told = answers.iter().find(is_told).expect("one of fifty in a second is too many");
+            assert_eq!(told.headers()["retry-after"], "1");
+            // and whoever is known behind the same address is not.
+            for _ in 0..50 {
+                assert_eq!(bench.status("GET", "/api/v1/cases", &key).await, StatusCode::OK);
+            }
+        }
+        bench.node.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn requests_to_no_route_are_told_apart() {
         let bench = Bench::start().await;
         let (there, body) = bench.ask("GET", "/api/v1/nothing", &[("x-request-id", "mine")], "").await;
