@@ -178,6 +178,11 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
             Elsewhere(DELIVERY, "an_agent_that_blocks_its_thread_is_abandoned_and_fenced"),
         ),
         (
+            "sessions.per_key_max",
+            json!(2),
+            Elsewhere(SESSIONS, "one_key_has_few_sessions_of_which_the_one_that_rested_longest_ends"),
+        ),
+        (
             "supervision.attempts_max",
             json!(5),
             Elsewhere(DELIVERY, "a_bad_event_becomes_a_dead_letter_after_five_attempts_and_harms_no_other"),

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) link_minutes: f64,
     /// Sessions and links at once.
     pub(crate) open_max: usize,
+    /// Sessions of one key at once.
+    pub(crate) per_key_max: usize,
 }
 
 /// Whose key stands behind a session.
@@ -90,9 +92,16 @@ impl Sessions {
         Self { settings, cookie, open: DashMap::new(), links: DashMap::new() }
     }
 
-    /// A session for `principal`.
+    /// A session for `principal`. Of too many, the one that has rested longest ends.
     pub(super) fn open(&self, principal: Principal, now: Timestamp) -> Result<Opened, ApiError> {
-        self.open.retain(|_, session| now < session.ends_at);
+        self.open.retain(|_, session| self.lasts(session, now));
+        let own = self.open.iter().filter(|session| session.principal == principal);
+        let mut own: Vec<_> = own.map(|session| (session.seen_at, *session.key())).collect();
+        own.sort_unstable();
+        let n_over = (own.len() + 1).saturating_sub(self.settings.per_key_max);
+        for (_, cookie) in own.iter().take(n_over) {
+            self.open.remove(cookie);
+        }
         if self.settings.open_max <= self.open.len() {
             return Err(ApiError::unavailable("There are too many sessions; try again"));
         }
@@ -137,8 +146,7 @@ impl Sessions {
         let ended = || ApiError::Forbidden("The session has ended; log in again".to_owned());
         let found = {
             let mut session = self.open.get_mut(&digest(cookie)).ok_or_else(ended)?;
-            let idle = seconds(self.settings.idle_minutes, 60.0);
-            if session.ends_at <= now || session.seen_at + idle <= now {
+            if !self.lasts(&session, now) {
                 None
             } else {
                 if !is_safe(method) {
@@ -152,6 +160,11 @@ impl Sessions {
             self.open.remove(&digest(cookie));
         }
         found.map(Some).ok_or_else(ended)
+    }
+
+    /// Whether `session` is neither old nor has rested too long.
+    fn lasts(&self, session: &Session, now: Timestamp) -> bool {
+        now < session.ends_at && now < session.seen_at + seconds(self.settings.idle_minutes, 60.0)
     }
 
     /// Ends the session that `headers` bear a cookie of; gives its id.
@@ -221,7 +234,8 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn sessions() -> Sessions {
-        let settings = Settings { idle_minutes: 30.0, hours_max: 12.0, link_minutes: 10.0, open_max: 2 };
+        let settings =
+            Settings { idle_minutes: 30.0, hours_max: 12.0, link_minutes: 10.0, open_max: 3, per_key_max: 2 };
         Sessions::new(settings, false)
     }
 
@@ -295,9 +309,30 @@ mod tests {
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("Secure"));
         let secure = Sessions::new(sessions.settings.clone(), true).set_cookie("v");
         assert!(secure.starts_with("__Host-") && secure.contains("; Secure") && secure.contains("Path=/"), "{secure}");
-        for _ in 0..2 {
-            sessions.open(Principal::Owner, begin()).expect("there is room");
+        let key = |no: u32| Principal::Kept(format!("smk_{no}"));
+        for no in 0..3 {
+            sessions.open(key(no), begin()).expect("there is room");
         }
-        assert!(matches!(sessions.open(Principal::Owner, begin()), Err(ApiError::Unavailable { .. })));
+        assert!(matches!(sessions.open(key(3), begin()), Err(ApiError::Unavailable { .. })));
+        // Those that have rested too long make room.
+        sessions.open(key(3), begin() + MINUTE * 30).expect("there is room");
+        assert_eq!(sessions.open.len(), 1);
+    }
+
+    #[test]
+    fn one_key_has_few_sessions_of_which_the_one_that_rested_longest_ends() {
+        let sessions = sessions();
+        let open = |minute: u32| sessions.open(Principal::Owner, begin() + MINUTE * minute).expect("there is room");
+        let is_open = |opened: &Opened, minute: u32| {
+            let cookie = headers(&[("cookie", &format!("smart-maintenance={}", opened.cookie))]);
+            sessions.of("GET", &cookie, begin() + MINUTE * minute).is_ok()
+        };
+        // Given two sessions, of which the older one is at work,
+        let (first, second) = (open(0), open(1));
+        assert!(is_open(&first, 2));
+        // when a third is opened, then the other one ends; those of other keys do not count.
+        let third = open(3);
+        sessions.open(Principal::Kept("smk_1".to_owned()), begin() + MINUTE * 3).expect("there is room");
+        assert_eq!([&first, &second, &third].map(|opened| is_open(opened, 4)), [true, false, true]);
     }
 }
