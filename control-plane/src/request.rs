@@ -13,6 +13,7 @@ use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::reply;
+use crate::routes::ingest::batch::LINES;
 use crate::routes::{Body, Class, Route, request_id};
 use crate::server::{self, Peer};
 use bytes::{Buf, Bytes, BytesMut};
@@ -27,7 +28,7 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-use warp::http::{HeaderMap, HeaderValue, header};
+use warp::http::{HeaderMap, header};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -90,9 +91,7 @@ impl Call {
 
     /// The media type of the body, without parameters and in lowercase.
     pub(crate) fn media_type(&self) -> Option<String> {
-        let value = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        Some(essence.to_ascii_lowercase()).filter(|essence| !essence.is_empty())
+        media_type(&self.headers)
     }
 
     /// Whether the body says of itself that it is JSON. One that says nothing does.
@@ -156,6 +155,13 @@ impl Call {
     }
 }
 
+/// The media type of the body that comes with `headers`, without parameters and in lowercase.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    Some(essence.to_ascii_lowercase()).filter(|essence| !essence.is_empty())
+}
+
 /// A correlation id for what comes of no request.
 pub(crate) fn fresh_correlation() -> CorrelationId {
     CorrelationId::new(Uuid::new_v4().to_string())
@@ -194,9 +200,8 @@ pub(crate) fn check_depth(app: &App, route: &Route, headers: &HeaderMap, body: &
         return Ok(());
     }
     let depth_max = app.limits.json_depth_max;
-    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     // A line of many may be broken without harm to the others.
-    let is_lines = media.windows(4).any(|part| part == b"json") && media.windows(2).any(|part| part == b"nd");
+    let is_lines = media_type(headers).is_some_and(|media| LINES.contains(&media.as_str()));
     let is_deep = match is_lines {
         true => body.split(|byte| *byte == b'\n').any(|line| is_deeper(line, depth_max)),
         false => is_deeper(body, depth_max),

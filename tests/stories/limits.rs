@@ -74,6 +74,9 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
         format!("{head}{}", " ".repeat(n_bytes))
     };
     let too_large = "HTTP/1.1 413 ";
+    let deep = "{\"sensor_id\":\"s\",\"value\":1,\"metadata\":{\"a\":\n[[1]]}}";
+    let more = format!("content-type: application/vnd.x+json\r\ncontent-length: {}\r\nconnection: close", deep.len());
+    let deep_on_lines = format!("{}{deep}", head(one, &more));
     vec![
         ("server.headers_max", json!(10), Sends(many_headers, "HTTP/1.1 431 ")),
         ("server.header_bytes_max", json!(8_192), Sends(long_header, "HTTP/1.1 431 ")),
@@ -108,6 +111,8 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
             json!(3),
             Asks(vec![("POST", one, r#"{"sensor_id":"s","value":1,"metadata":{"a":[[1]]}}"#, true)], 422),
         ),
+        // Nor is it passed over by a type that only looks like that of lines.
+        ("limits.json_depth_max", json!(3), Sends(deep_on_lines, "HTTP/1.1 422 ")),
         ("limits.ingest_requests_max", json!(1), Holds(unfinished.clone(), READING, 503)),
         // Set to its least, which is the largest body; see `lowered`.
         ("limits.ingest_bytes_max", json!(1_510), Holds(unfinished.clone(), READING, 503)),
@@ -173,14 +178,14 @@ fn trials() -> Vec<(&'static str, Value, Trial)> {
             Elsewhere(SESSIONS, "the_cookie_is_out_of_reach_of_pages_and_there_are_not_too_many"),
         ),
         (
-            "supervision.handle_deadline_seconds",
-            json!(1),
-            Elsewhere(DELIVERY, "an_agent_that_blocks_its_thread_is_abandoned_and_fenced"),
-        ),
-        (
             "sessions.per_key_max",
             json!(2),
             Elsewhere(SESSIONS, "one_key_has_few_sessions_of_which_the_one_that_rested_longest_ends"),
+        ),
+        (
+            "supervision.handle_deadline_seconds",
+            json!(1),
+            Elsewhere(DELIVERY, "an_agent_that_blocks_its_thread_is_abandoned_and_fenced"),
         ),
         (
             "supervision.attempts_max",

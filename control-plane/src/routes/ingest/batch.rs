@@ -22,7 +22,8 @@ use std::borrow::Cow;
 use std::fmt;
 use uuid::Uuid;
 
-const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+/// The media types of JSON lines.
+pub(crate) const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 type Item = Result<Incoming, Problem>;
 
