@@ -111,6 +111,8 @@ pub(crate) struct App(Arc<Parts>);
 /// What [`App`] gives access to.
 pub(crate) struct Parts {
     pub(crate) runtime: Runtime,
+    /// The address for clients on this machine, with the scheme.
+    pub(crate) base: String,
     pub(crate) store: Store,
     pub(crate) history: History,
     pub(crate) intake: Intake,

@@ -72,7 +72,6 @@ pub fn executor() -> io::Result<tokio::runtime::Runtime> {
 pub struct Node {
     app: App,
     address: SocketAddr,
-    is_tls: bool,
     first_key: Option<String>,
     stop_deadline: Duration,
 }
@@ -166,7 +165,9 @@ impl Node {
         let serving_store = store.clone();
         let tasks = TaskTracker::new();
         let rates = Rates::new(&rate_settings, redis.clone(), metrics.clone());
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let app = App::new(Parts {
+            base: format!("{scheme}://{address}"),
             access: Access::new(access::Parts {
                 settings: &access_settings,
                 metrics: &metrics_settings,
@@ -201,7 +202,6 @@ impl Node {
             stopping: CancellationToken::new(),
         });
         let stop_deadline = Duration::from_secs_f64(settings.drain_seconds) + STOP_MARGIN;
-        let is_tls = tls.is_some();
         if let Some(tls) = tls.clone() {
             app.tasks.spawn(tls.follow(app.stopping.clone()));
         }
@@ -213,7 +213,7 @@ impl Node {
         declared.map_err(|error| anyhow::anyhow!("the crew cannot be declared: {error:?}"))?;
         routes::demo::resume(&app).await.context("demo runs cannot be resumed")?;
         runtime.add(server::part(settings, app.clone(), Listeners { network: listener, owner }, tls))?;
-        let node = Self { app, address, is_tls, first_key, stop_deadline };
+        let node = Self { app, address, first_key, stop_deadline };
         tracing::info!("listening on {}", node.base());
         Ok(node)
     }
@@ -255,7 +255,7 @@ impl Node {
 
     /// The address for clients on this machine, with the scheme.
     pub fn base(&self) -> String {
-        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+        self.app.base.clone()
     }
 
     /// The key that was made because nobody could have got in without one. It is told nowhere else.

@@ -3,13 +3,17 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use tests::node::TestNode;
 use tests::process::{Process, program};
 
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(program().unwrap()).args(arguments).arg("--data-dir").arg(folder).output().unwrap()
+}
+
 /// What `smart-maintenance` with these arguments says about `folder`.
 fn told(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(program().unwrap()).args(arguments).arg("--data-dir").arg(folder).output().unwrap();
+    let output = run(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -29,12 +33,17 @@ async fn the_command_line_changes_keys_while_a_node_runs_and_while_none_does() {
         assert_eq!(client.with_key(Some(key)).get("/api/v1/cases").await.status, 200);
     }
     assert!(told(folder.path(), &["keys", "list"]).contains("line-3"));
+    // What is refused is refused in the node's own words.
+    let refused = run(folder.path(), &["keys", "create", "--name", "line-3"]);
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.contains("There is a key called \"line-3\" already") && !refused.contains("lock"), "{refused}");
     for key in [&first, &second] {
         told(folder.path(), &["keys", "revoke", &key[..16]]);
         assert_eq!(client.with_key(Some(key)).get("/api/v1/cases").await.status, 403);
     }
     // A link logs a browser in once.
     let link = told(folder.path(), &["keys", "link"]);
+    let link = link.strip_prefix(client.base()).expect("a link begins with the node's address").to_owned();
     let stranger = client.with_key(None);
     let opened = stranger.get(&link).await;
     assert!(opened.headers.contains_key("set-cookie") || opened.status.is_success(), "{opened:?}");

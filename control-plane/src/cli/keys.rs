@@ -76,10 +76,7 @@ pub(crate) async fn run(Args { command }: Args, config: &Config) -> anyhow::Resu
     let settings: Settings = config.section("store")?;
     let store = match Store::open(&settings).await {
         Ok(store) => store,
-        Err(error @ StoreError::Locked(_)) => {
-            let node = Socket::of(&settings.data_dir);
-            return on_node(command, &node).await.with_context(|| error.to_string());
-        }
+        Err(StoreError::Locked(_)) => return on_node(command, &Socket::of(&settings.data_dir)).await,
         Err(error) => return Err(error.into()),
     };
     let writer = TaskTracker::new();
@@ -131,7 +128,7 @@ async fn on_node(command: Command, node: &Socket) -> anyhow::Result<Exit> {
             let (prefix, name) = (told["prefix"].as_str().unwrap_or(&key), told["name"].as_str().unwrap_or("-"));
             output::line(format_args!("{prefix} ({name}) was taken back"))?;
         }
-        Command::Link => told(&node.post("/api/v1/sessions/links", &json!({})).await?, "path")?,
+        Command::Link => told(&node.post("/api/v1/sessions/links", &json!({})).await?, "url")?,
     }
     Ok(Exit::Done)
 }

@@ -42,7 +42,7 @@ impl Socket {
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
         let stream = UnixStream::connect(&self.0)
             .await
-            .with_context(|| format!("the node cannot be reached through {}", self.0.display()))?;
+            .with_context(|| format!("the folder is in use, but no node answers through {}", self.0.display()))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let request = Request::builder()
             .method(method)

@@ -45,6 +45,8 @@ pub(super) struct Session {
 pub(super) struct Link {
     /// To be opened in a browser, after the node's address.
     path: String,
+    /// The same after the address on which the node listens, for a browser that reaches it there.
+    url: String,
     expires_at: String,
 }
 
@@ -92,7 +94,8 @@ async fn close(app: App, call: Call) -> Result<Reply, ApiError> {
 async fn link(app: App, call: Call) -> Result<Reply, ApiError> {
     let (token, ends_at) = app.access.link(&call.caller)?;
     let path = format!("/api/v1/sessions/open?token={token}");
-    Reply::json(&Link { path, expires_at: instants::zulu(ends_at) })
+    let url = format!("{}{path}", app.base);
+    Reply::json(&Link { path, url, expires_at: instants::zulu(ends_at) })
 }
 
 async fn follow(app: App, call: Call) -> Result<Reply, ApiError> {
