@@ -12,6 +12,9 @@ use warp::http::StatusCode;
 /// Seconds after which a client may try again when nothing better is known.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
+/// Problems of one request that are told in full; the rest is only counted.
+const PROBLEMS_SHOWN_MAX: usize = 5;
+
 /// Why a request was not carried out. `detail` is for people.
 #[derive(Debug)]
 pub(crate) enum ApiError {
@@ -71,6 +74,17 @@ impl ApiError {
     /// The path of `location` (`body → value`) does not make sense because of `message`.
     pub(crate) fn invalid(location: &str, message: &str) -> Self {
         Self::Invalid(format!("Request validation failed: {location}: {message}"))
+    }
+
+    /// Each of these paths does not make sense because of the message beside it; the first few are told in full.
+    pub(crate) fn all_invalid(problems: &[(String, String)]) -> Self {
+        let shown = problems.iter().take(PROBLEMS_SHOWN_MAX);
+        let shown: Vec<String> = shown.map(|(location, message)| format!("{location}: {message}")).collect();
+        let more = match problems.len() - shown.len() {
+            0 => String::new(),
+            n_more => format!("; (+{n_more} more validation issues)"),
+        };
+        Self::Invalid(format!("Request validation failed: {}{more}", shown.join("; ")))
     }
 
     /// Not now, because of `detail`.

@@ -32,6 +32,15 @@ async fn a_repeat_under_the_same_key_is_ignored_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_named_once() {
+    let node = TestNode::start().await;
+    let refused = node.client().post("/api/v1/data/ingest", &json!({ "value": 1 })).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.detail(), "Request validation failed: body → sensor_id: Field required");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_readings_of_one_sensor_at_one_instant_are_both_kept_in_order_of_arrival() {
     let node = TestNode::start().await;
     let client = node.client();

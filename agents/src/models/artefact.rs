@@ -97,7 +97,7 @@ pub struct Answer {
     pub classes: Vec<(f64, f64)>,
 }
 
-/// Features that a model cannot take.
+/// A feature that a model cannot take.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct FeatureError {
@@ -187,25 +187,26 @@ impl Artefact {
     ///
     /// # Errors
     ///
-    /// The first feature that is missing, no number, or not known.
-    pub fn row(&self, features: &Map<String, Value>) -> Result<Vec<f64>, FeatureError> {
+    /// Every feature that is not known or no number, and then every one that is missing.
+    pub fn row(&self, features: &Map<String, Value>) -> Result<Vec<f64>, Vec<FeatureError>> {
         let refused = |feature: &str, message: String| FeatureError { feature: feature.to_owned(), message };
-        let mut row = vec![f64::NAN; self.inputs.len()];
+        let (mut row, mut wrong) = (vec![None; self.inputs.len()], Vec::new());
         for (name, value) in features {
             let own = plain(name);
             let Some(idx) = self.inputs.iter().position(|input| *input == own) else {
                 let known = self.inputs.join(", ");
-                return Err(refused(name, format!("Unknown feature; the model {} takes {known}", self.name)));
+                wrong.push(refused(name, format!("Unknown feature; the model {} takes {known}", self.name)));
+                continue;
             };
-            let number = value.as_f64().or_else(|| value.as_str().and_then(number));
-            row[idx] = number
-                .filter(|number| number.is_finite())
-                .ok_or_else(|| refused(name, "Input should be a finite number".to_owned()))?;
+            let number = value.as_f64().or_else(|| value.as_str().and_then(number)).filter(|number| number.is_finite());
+            if number.is_none() {
+                wrong.push(refused(name, "Input should be a finite number".to_owned()));
+            }
+            row[idx] = Some(number.unwrap_or_default());
         }
-        match row.iter().position(|value| value.is_nan()) {
-            Some(missing) => Err(refused(&self.inputs[missing], "Field required".to_owned())),
-            None => Ok(row),
-        }
+        let missing = self.inputs.iter().zip(&row).filter(|(_, value)| value.is_none());
+        wrong.extend(missing.map(|(input, _)| refused(input, "Field required".to_owned())));
+        if wrong.is_empty() { Ok(row.into_iter().flatten().collect()) } else { Err(wrong) }
     }
 
     /// What the model sees of `row`, which holds the inputs in order.

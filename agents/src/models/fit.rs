@@ -661,13 +661,26 @@ mod tests {
             artefact.row(&features)
         };
         assert_eq!(features(&|_| {}), Ok(vec![300.0, 310.0, 1500.0, 40.0, 100.0]));
-        let refused = |change: &dyn Fn(&mut Map<String, Value>)| features(change).expect_err("not as it should be");
+        let all = |change: &dyn Fn(&mut Map<String, Value>)| features(change).expect_err("not as it should be");
+        let refused = |change: &dyn Fn(&mut Map<String, Value>)| {
+            let [one] = &all(change)[..] else { panic!("one feature is not as it should be") };
+            one.clone()
+        };
         let missing = refused(&|features| drop(features.remove("Torque_Nm")));
         assert_eq!((missing.feature.as_str(), missing.message.as_str()), ("torque_nm", "Field required"));
         let unknown = refused(&|features| drop(features.insert("TWF".to_owned(), json!(1))));
         assert_eq!(unknown.feature, "TWF");
         let text = refused(&|features| drop(features.insert("Torque_Nm".to_owned(), json!("hot"))));
         assert_eq!(text.message, "Input should be a finite number");
+        // Each is named, not the first alone.
+        let wrong = all(&|features| {
+            features.clear();
+            features.insert("TWF".to_owned(), json!(1));
+            features.insert("Torque_Nm".to_owned(), json!("hot"));
+        });
+        let named: Vec<&str> = wrong.iter().map(|one| one.feature.as_str()).collect();
+        assert_eq!(named[2..], ["air_temperature_k", "process_temperature_k", "rotational_speed_rpm", "tool_wear_min"]);
+        assert!(named[..2].contains(&"TWF") && named[..2].contains(&"Torque_Nm"), "{named:?}");
         // Heat that cannot leave, at low speed: a failure by the rules.
         let seen = artefact.seen(&[302.0, 309.5, 1300.0, 55.0, 50.0]);
         let answer = artefact.answer(&seen).expect("its own trees");

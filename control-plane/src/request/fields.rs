@@ -6,9 +6,6 @@ use crate::routes::Param;
 use domain::reading::Problem;
 use serde_json::{Map, Value};
 
-/// Problems that are told in full; the rest is only counted.
-const PROBLEMS_SHOWN_MAX: usize = 5;
-
 /// The named values of one body or query. Names that nobody asks for are ignored.
 ///
 /// A value that cannot be read is noted, and its type's default stands in for it until
@@ -95,6 +92,9 @@ impl Fields {
             self.values.entry(name).or_insert(value);
         }
         self.problems.extend(other.problems);
+        self
+    }
+
     /// Refuses what the route's entry does not name: where a slip of the pen would do harm unseen.
     pub(crate) fn refuse_unknown(&mut self) {
         let documented = self.documented.unwrap_or_default();
@@ -102,9 +102,6 @@ impl Fields {
         for name in unknown.cloned().collect::<Vec<_>>() {
             self.refuse(&name, "Extra inputs are not permitted");
         }
-    }
-
-        self
     }
 
     /// Notes that the value called `name` makes no sense because of `message`.
@@ -126,20 +123,14 @@ impl Fields {
         if self.problems.is_empty() {
             return Ok(());
         }
-        let told = |Problem { field, message }: &Problem| {
-            format!("{} → {}: {message}", self.location, field.replace('.', " → "))
+        let told = |Problem { field, message }: Problem| {
+            (format!("{} → {}", self.location, field.replace('.', " → ")), message)
         };
-        let shown: Vec<String> = self.problems.iter().take(PROBLEMS_SHOWN_MAX).map(told).collect();
-        let more = match self.problems.len() - shown.len() {
-            0 => String::new(),
-            n_more => format!("; (+{n_more} more validation issues)"),
-        };
-        Err(ApiError::Invalid(format!("Request validation failed: {}{more}", shown.join("; "))))
+        Err(ApiError::all_invalid(&self.problems.into_iter().map(told).collect::<Vec<_>>()))
     }
 
     fn wrong(&mut self, name: &str, wrong: Wrong) {
         let path: Vec<&str> = std::iter::once(name).chain(wrong.path.iter().map(String::as_str)).collect();
-    use crate::routes::Kind;
         self.problems.push(Problem { field: path.join("."), message: wrong.message });
     }
 }
@@ -148,6 +139,7 @@ impl Fields {
 mod tests {
     use super::*;
     use crate::request::lax;
+    use crate::routes::Kind;
     use serde_json::json;
 
     fn fields(body: Value) -> Fields {
@@ -182,20 +174,20 @@ mod tests {
 
     #[test]
     fn beyond_five_problems_are_counted() {
-    #[test]
-    fn a_name_that_nobody_asks_for_can_be_refused() {
-        const DOCUMENTED: &[Param] = &[Param::optional("name", Kind::Text, "A name")];
-        let mut fields = fields(json!({ "name": "x", "nmae": "y" })).documented(DOCUMENTED);
-        fields.refuse_unknown();
-        assert_eq!(detail(fields), "Request validation failed: body → nmae: Extra inputs are not permitted");
-    }
-
         let mut fields = fields(json!({}));
         for name in ["a", "b", "c", "d", "e", "f", "g"] {
             fields.required(name, lax::string);
         }
         let detail = detail(fields);
         assert!(detail.ends_with("body → e: Field required; (+2 more validation issues)"), "{detail}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_asks_for_can_be_refused() {
+        const DOCUMENTED: &[Param] = &[Param::optional("name", Kind::Text, "A name")];
+        let mut fields = fields(json!({ "name": "x", "nmae": "y" })).documented(DOCUMENTED);
+        fields.refuse_unknown();
+        assert_eq!(detail(fields), "Request validation failed: body → nmae: Extra inputs are not permitted");
     }
 
     #[test]

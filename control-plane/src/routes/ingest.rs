@@ -98,8 +98,7 @@ pub(crate) struct Ingest {
 async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
     let mut fields = call.object()?;
     let correlation = fields.optional("correlation_id", lax::uuid);
-    let sensor_id = fields.required("sensor_id", lax::string);
-    let readings = readings(&mut fields);
+    let (sensor_id, readings) = readings(&mut fields);
     let key = call.key(|| digest(fields.values()))?;
     fields.finish()?;
     let correlation = correlation.map_or_else(|| call.correlation(), |id| CorrelationId::new(id.to_string()));
@@ -115,14 +114,16 @@ async fn ingest(app: App, mut call: Call) -> Result<Reply, ApiError> {
     Reply::json(&Ingest { status, event_id: event.0, correlation_id: correlation, sensor_id })
 }
 
-/// The reading that a body describes; or several, when it has metrics side by side in place of a value.
+/// The sensor that a body names, and the reading that it describes; or several, when it has metrics side by side in
+/// place of a value.
 ///
 /// Each of those becomes a sensor of its own, `<sensor_id>.<metric>`, of the asset `<sensor_id>`.
-pub(crate) fn readings(fields: &mut Fields) -> Vec<Incoming> {
+pub(crate) fn readings(fields: &mut Fields) -> (String, Vec<Incoming>) {
     let metrics: Vec<SensorType> =
         SIDE_BY_SIDE.into_iter().filter(|metric| !fields.has("value") && fields.has(metric.as_str())).collect();
     if metrics.is_empty() {
-        return vec![reading(fields)];
+        let reading = reading(fields);
+        return (reading.sensor.clone(), vec![reading]);
     }
     let (sensor, quality) = (fields.required("sensor_id", lax::string), quality(fields));
     let taken_at = fields.optional("timestamp", lax::datetime);
@@ -137,7 +138,8 @@ pub(crate) fn readings(fields: &mut Fields) -> Vec<Incoming> {
         quality,
         metadata: metadata.clone(),
     };
-    metrics.into_iter().map(of).collect()
+    let readings = metrics.into_iter().map(of).collect();
+    (sensor, readings)
 }
 
 /// The one reading that `fields` describe, read the way the old system did.
@@ -186,8 +188,9 @@ mod tests {
     fn metrics_side_by_side_are_a_sensor_each() {
         let body = json!({ "sensor_id": "s1", "timestamp": 1_759_406_400.5, "temperature": 20, "humidity": "40" });
         let mut fields = Fields::of_body(values(body));
-        let readings = readings(&mut fields);
+        let (sensor, readings) = readings(&mut fields);
         fields.finish().expect("all is well");
+        assert_eq!(sensor, "s1");
         let told: Vec<_> = readings.iter().map(|reading| (reading.sensor.as_str(), reading.value)).collect();
         assert_eq!(told, [("s1.temperature", 20.0), ("s1.humidity", 40.0)]);
         assert!(readings.iter().all(|reading| reading.metadata["asset_id"] == "s1"));
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn a_value_wins_over_a_metric_beside_it() {
         let mut fields = Fields::of_body(values(json!({ "sensor_id": "s1", "temperature": 20, "value": 25 })));
-        assert!(matches!(&readings(&mut fields)[..], [one] if one.value == 25.0 && one.sensor == "s1"));
+        assert!(matches!(&readings(&mut fields).1[..], [one] if one.value == 25.0 && one.sensor == "s1"));
     }
 
     #[test]

@@ -231,7 +231,7 @@ async fn each_route_of_models_answers_in_the_form_that_clients_know() {
     }
     // A line of features each, answered by a line each.
     let batch = "/api/v1/ml/predict/batch";
-    let lines = format!("{}\n{{}}\n", milling());
+    let lines = format!("{}\n{{}}\n{{\"Torque_Nm\":\n7\n{}\n", milling(), milling());
     let request = client.request(Method::POST, &format!("{batch}?model_name={FOREST}"));
     let answer = client.send(request.header("content-type", "application/x-ndjson").body(lines)).await;
     assert_eq!(answer.headers["content-type"], "application/x-ndjson");
@@ -239,6 +239,10 @@ async fn each_route_of_models_answers_in_the_form_that_clients_know() {
         answer.ok().as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     like(&json!({ "row": 0, "prediction": "<number>", "probability": "<number>", "…": null }), &lines[0], "0").unwrap();
     like(&json!({ "row": 1, "error": "<text>", "feature": "<text>" }), &lines[1], "1").unwrap();
+    // One that cannot be read does no harm to those after it.
+    assert_eq!(lines[2], json!({ "row": 2, "error": "JSON decode error", "feature": null }));
+    assert_eq!(lines[3], json!({ "row": 3, "error": "Input should be a valid dictionary", "feature": null }));
+    assert_eq!(lines[4]["prediction"], lines[0]["prediction"]);
     asked.insert(("POST", batch));
     let left_out: Vec<_> = ROUTES
         .iter()
@@ -258,6 +262,7 @@ async fn models_say_why_they_cannot_answer() {
     super::super::cases::ingest(client, &ingested).await;
     let mut hot = milling();
     hot["Torque_Nm"] = json!("hot");
+    let none = json!({ "model_name": FOREST, "features": { "flavour": 1 } });
     let unknown = json!({
         "model_name": "nobody", "features": {}, "sensor_id": "short", "sensor_readings": [], "rows": [], "version": "1",
     });
@@ -266,6 +271,7 @@ async fn models_say_why_they_cannot_answer() {
         ("POST", "/api/v1/ml/predict", unknown.clone(), 404, "no model \"nobody\""),
         ("POST", "/api/v1/ml/predict", json!({ "model_name": FOREST, "model_version": "9", "features": {} }), 404, "9"),
         ("POST", "/api/v1/ml/predict", json!({ "model_name": FOREST, "features": hot }), 422, "Torque_Nm"),
+        ("POST", "/api/v1/ml/predict", none, 422, "torque_nm: Field required; (+1 more validation issues)"),
         ("POST", "/api/v1/ml/explanations", unknown.clone(), 404, "no model \"nobody\""),
         ("POST", "/api/v1/ml/explanations", json!({ "model_name": FOREST, "rows": [{}] }), 422, "rows → 0"),
         ("POST", "/api/v1/ml/forecast", unknown.clone(), 404, "no model \"nobody\""),

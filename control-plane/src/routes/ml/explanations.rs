@@ -4,14 +4,13 @@
 
 use super::super::route::{Kind, Param};
 use super::super::{Mounted, Route, entry, mount};
-use super::predict::{Said, explained, said};
+use super::predict::{Said, explained, problems, said};
 use super::{Info, info, resolved};
 use crate::api_error::ApiError;
 use crate::app::App;
 use crate::instants::offset;
 use crate::reply::Reply;
 use crate::request::{Call, lax};
-use agents::models::FeatureError;
 use domain::Timestamp;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
@@ -105,11 +104,14 @@ async fn begin(app: App, call: Call) -> Result<Reply, ApiError> {
     let (id, now) = (Uuid::now_v7(), app.now());
     let (n_rows, own) = (rows.len(), version.clone());
     let saying = move || -> Result<Vec<Said>, ApiError> {
-        let refused = |idx: usize, error: FeatureError| {
-            ApiError::invalid(&format!("body → rows → {idx} → {}", error.feature), &error.message)
-        };
-        let each = rows.iter().enumerate();
-        each.map(|(idx, row)| said(&own, row, &id.to_string(), idx, now).map_err(|error| refused(idx, error))).collect()
+        let (mut all, mut wrong) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (idx, row) in rows.iter().enumerate() {
+            match said(&own, row, &id.to_string(), idx, now) {
+                Ok(said) => all.push(said),
+                Err(errors) => wrong.extend(problems(&format!("body → rows → {idx}"), errors)),
+            }
+        }
+        if wrong.is_empty() { Ok(all) } else { Err(ApiError::all_invalid(&wrong)) }
     };
     let said = tokio::task::spawn_blocking(saying).await.map_err(ApiError::internal)??;
     let (seen, kept): (Vec<_>, Vec<_>) = said.into_iter().map(|said| ((said.seen, said.answer), said.kept)).unzip();

@@ -77,7 +77,8 @@ enum Line {
     Refused {
         row: usize,
         error: String,
-        feature: String,
+        /// Null when the line itself cannot be read.
+        feature: Option<String>,
     },
 }
 
@@ -106,17 +107,17 @@ pub(super) fn said(
     request: &str,
     row: usize,
     now: Timestamp,
-) -> Result<Said, FeatureError> {
+) -> Result<Said, Vec<FeatureError>> {
     let artefact = &version.loaded.artefact;
     if artefact.inputs.is_empty() {
         let message = "This model takes no features; ask /api/v1/ml/forecast".to_owned();
-        return Err(FeatureError { feature: "model_name".to_owned(), message });
+        return Err(vec![FeatureError { feature: "model_name".to_owned(), message }]);
     }
     let inputs = artefact.row(features)?;
     let mut digest = Sha256::new();
     inputs.iter().for_each(|value| digest.update(value.to_le_bytes()));
     let seen = artefact.seen(&inputs);
-    let answer = artefact.answer(&seen)?;
+    let answer = artefact.answer(&seen).map_err(|error| vec![error])?;
     let kept = Predicted {
         request: request.to_owned(),
         row: i64::try_from(row).unwrap_or(i64::MAX),
@@ -138,8 +139,9 @@ pub(super) fn explained(version: &Version, seen: &[f64]) -> Option<(f64, BTreeMa
     Some((explained.base, artefact.columns().into_iter().zip(explained.values).collect()))
 }
 
-fn refused(error: &FeatureError) -> ApiError {
-    ApiError::invalid(&format!("body → features → {}", error.feature), &error.message)
+/// The features at `location` that make no sense, with why.
+pub(super) fn problems(location: &str, errors: Vec<FeatureError>) -> impl Iterator<Item = (String, String)> {
+    errors.into_iter().map(move |FeatureError { feature, message }| (format!("{location} → {feature}"), message))
 }
 
 async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
@@ -153,7 +155,9 @@ async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
     body.finish()?;
     let version = resolved(&app, &name, &version).await?;
     let (request, now) = (Uuid::now_v7().to_string(), app.now());
-    let said = said(&version, &features, &request, 0, now).map_err(|error| refused(&error))?;
+    let said = said(&version, &features, &request, 0, now);
+    let said =
+        said.map_err(|errors| ApiError::all_invalid(&problems("body → features", errors).collect::<Vec<_>>()))?;
     let explained = match &version.loaded.explainer {
         _ if !explain => None,
         Some(_) => explained(&version, &said.seen),
@@ -183,6 +187,25 @@ async fn predict(app: App, call: Call) -> Result<Reply, ApiError> {
     })
 }
 
+/// What `version` says of the features in `line`; or what is wrong with it first, and the feature if it is one.
+fn said_of_line(
+    version: &Version,
+    line: &[u8],
+    request: &str,
+    row: usize,
+    now: Timestamp,
+) -> Result<Said, (String, Option<String>)> {
+    let features = match crate::request::decode(line) {
+        Ok(Value::Object(features)) => features,
+        Ok(_) => return Err(("Input should be a valid dictionary".to_owned(), None)),
+        Err(_) => return Err(("JSON decode error".to_owned(), None)),
+    };
+    said(version, &features, request, row, now).map_err(|errors| {
+        let first = errors.into_iter().next().expect("features are refused for at least one of them");
+        (first.message, Some(first.feature))
+    })
+}
+
 /// What `version` says of each line of `body`, and what is kept of it.
 fn answered(
     version: &Version,
@@ -198,11 +221,7 @@ fn answered(
         if items_max <= row {
             return Err(ApiError::invalid("body", &format!("at most {items_max} lines")));
         }
-        let features = match crate::request::decode(line)? {
-            Value::Object(features) => features,
-            _ => return Err(ApiError::invalid(&format!("body → {row}"), "Input should be a valid dictionary")),
-        };
-        let told = match said(version, &features, request, row, now) {
+        let told = match said_of_line(version, line, request, row, now) {
             Ok(said) => {
                 let explained = if explain { explained(version, &said.seen) } else { None };
                 let (base, values) = explained.unzip();
@@ -217,7 +236,7 @@ fn answered(
                     shap_values: values,
                 }
             }
-            Err(error) => Line::Refused { row, error: error.message, feature: error.feature },
+            Err((error, feature)) => Line::Refused { row, error, feature },
         };
         text.push_str(&serde_json::to_string(&told).map_err(ApiError::internal)?);
         text.push('\n');
