@@ -5,7 +5,7 @@ use crate::page::{self, Cursor, Page, Start, Way};
 use crate::unit::NewEvent;
 use crate::{History, StoreError, texts};
 use domain::work_order::LogEntry;
-use domain::{AssetId, EventId};
+use domain::{AssetId, EventId, Timestamp};
 use schemars::JsonSchema;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryTrait};
 use serde::Serialize;
@@ -60,18 +60,27 @@ impl TryFrom<row::Model> for Line {
     }
 }
 
-/// Lines, of one asset if one is named, newest first.
+/// Which lines to list; `None` means any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Those of one asset.
+    pub asset: Option<AssetId>,
+    /// What was then or later.
+    pub from: Option<Timestamp>,
+    /// What was before then.
+    pub to: Option<Timestamp>,
+}
+
+/// Lines, newest first.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store cannot be read.
-pub async fn list(
-    history: &History,
-    asset: Option<&AssetId>,
-    start: &Start,
-    limit: usize,
-) -> Result<Page<Line>, StoreError> {
-    let chosen = row::Entity::find().apply_if(asset, |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())));
+pub async fn list(history: &History, filter: &Filter, start: &Start, limit: usize) -> Result<Page<Line>, StoreError> {
+    let chosen = row::Entity::find()
+        .apply_if(filter.asset.as_ref(), |rows, asset| rows.filter(row::Column::Asset.eq(asset.as_str())))
+        .apply_if(filter.from, |rows, from| rows.filter(row::Column::At.gte(micros(from))))
+        .apply_if(filter.to, |rows, to| rows.filter(row::Column::At.lt(micros(to))));
     let keys = (row::Column::At, row::Column::EventId);
     let rows = page::page(chosen, keys, Way::Down, page::text, start, limit).all(history.db()).await?;
     let cursor = |row: &row::Model| Cursor { at: row.at, id: row.event_id.clone() };
@@ -114,11 +123,17 @@ mod tests {
         for (asset, at) in [("pump-1", 10), ("pump-2", 20), ("pump-1", 30)] {
             story.tell(at, None, Event::LogEntryWritten(entry(asset, at))).await?;
         }
-        let lines = list(&story.history, None, &Start::Offset(0), 2).await?.rows;
+        let lines = list(&story.history, &Filter::default(), &Start::Offset(0), 2).await?.rows;
         let lines: Vec<_> = lines.into_iter().map(|line| line.entry).collect();
         assert_eq!(lines, [entry("pump-1", 30), entry("pump-2", 20)]);
-        let lines = list(&story.history, Some(&AssetId::from("pump-1")), &Start::Offset(1), 10).await?.rows;
+        let of_pump = Filter { asset: Some("pump-1".into()), ..Filter::default() };
+        let lines = list(&story.history, &of_pump, &Start::Offset(1), 10).await?.rows;
         assert_eq!(lines.into_iter().map(|line| line.entry).collect::<Vec<_>>(), [entry("pump-1", 10)]);
+        // The end is not included.
+        let within = Filter { from: Some(second(10)), to: Some(second(30)), ..Filter::default() };
+        let lines = list(&story.history, &within, &Start::Offset(0), 10).await?.rows;
+        let lines: Vec<_> = lines.into_iter().map(|line| line.entry).collect();
+        assert_eq!(lines, [entry("pump-2", 20), entry("pump-1", 10)]);
         Ok(())
     }
 }

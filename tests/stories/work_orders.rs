@@ -114,6 +114,22 @@ async fn a_reading_becomes_a_case_a_decision_an_order_and_a_lesson_and_one_page_
     let log = client.get("/api/v1/maintenance/log?asset=press&from=2026-01-01T00:00:00Z").await.ok();
     let mttr = log["kpis"].as_array().unwrap().iter().find(|kpi| kpi["name"] == "mttr").unwrap().clone();
     assert_eq!((&mttr["value"], &mttr["numerator"], &mttr["denominator"]), (&json!(1.5), &json!(1.5), &json!(1.0)));
+    // The time that is asked for is that of the entries as well, in each of their forms.
+    let path = "/api/v1/maintenance/log";
+    let first = log["entries"].as_array().unwrap().last().unwrap()["at"].as_str().unwrap().to_owned();
+    let kinds =
+        |log: &Value| log["entries"].as_array().unwrap().iter().map(|line| line["kind"].clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&client.get(&format!("{path}?to={first}")).await.ok()), [Value::Null; 0]);
+    assert_eq!(kinds(&client.get(&format!("{path}?from={first}")).await.ok()), kinds(&log));
+    let rows = async |query: &str| {
+        let asked = client.request(reqwest::Method::GET, &format!("{path}{query}")).header("accept", "text/csv");
+        client.send(asked).await.ok().as_str().unwrap().lines().count()
+    };
+    assert_eq!(rows(&format!("?from={first}")).await, rows("").await);
+    assert!(rows(&format!("?to={first}")).await <= 1, "no more than a header");
+    let refused = client.get(&format!("{path}?from={first}&to=2020-01-01T00:00:00Z")).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.detail().contains("query → from: Input should be before to"), "{}", refused.body);
     node.stop().await;
 }
 

@@ -47,21 +47,25 @@ async fn list_notifications(app: App, call: Call) -> Result<Reply, ApiError> {
 async fn list_maintenance_log(app: App, call: Call) -> Result<Reply, ApiError> {
     let mut query = call.query();
     let asset = query.optional("asset", lax::string).map(AssetId::from);
-    let to = query.optional("to", lax::datetime).unwrap_or_else(|| app.now());
-    let from = query.optional("from", lax::datetime);
-    let from = from.unwrap_or_else(|| to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN));
+    let (from, to) = (query.optional("from", lax::datetime), query.optional("to", lax::datetime));
+    if from.zip(to).is_some_and(|(from, to)| to < from) {
+        query.refuse("from", "Input should be before to");
+    }
     let asked = pages::asked(&mut query, ROWS_DEFAULT, app.limits.page_size_max);
     query.finish()?;
+    let filter = maintenance_log::Filter { asset, from, to };
     if call.prefers(pages::CSV) {
         let history = app.history.clone();
         let page = move |start, limit| {
-            let (history, asset) = (history.clone(), asset.clone());
-            async move { Ok(maintenance_log::list(&history, asset.as_ref(), &start, limit).await?) }
+            let (history, filter) = (history.clone(), filter.clone());
+            async move { Ok(maintenance_log::list(&history, &filter, &start, limit).await?) }
         };
         return pages::answer(&app, &call, asked, page).await;
     }
-    let page = maintenance_log::list(&app.history, asset.as_ref(), &asked.start, asked.limit).await?;
-    let kpis = kpis::list(&app.history, asset.as_ref(), from, to).await?;
+    let page = maintenance_log::list(&app.history, &filter, &asked.start, asked.limit).await?;
+    let to = to.unwrap_or_else(|| from.map_or(app.now(), |from| app.now().max(from)));
+    let from = from.unwrap_or_else(|| to.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(Timestamp::MIN));
+    let kpis = kpis::list(&app.history, filter.asset.as_ref(), from, to).await?;
     let reply = Reply::json(&MaintenanceLog { entries: page.rows, from, to, kpis })?;
     Ok(pages::linked(reply, &call, page.next.as_ref()))
 }

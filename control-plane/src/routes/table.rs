@@ -157,8 +157,8 @@ pub const ROUTES: &[Route] = &[
         OFFSET,
         AFTER,
         Param::optional("asset", Kind::Text, "Lines and figures of one asset"),
-        Param::optional("from", Kind::Time, "The figures cover what was then or later; 90 days before `to` if absent"),
-        Param::optional("to", Kind::Time, "And before then; now if absent"),
+        Param::optional("from", Kind::Time, "What was then or later; figures begin 90 days before `to` if absent"),
+        Param::optional("to", Kind::Time, "What was before then; figures end now if absent"),
     ]),
     post(
         "/api/v1/simulate/drift-event",
