@@ -78,6 +78,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// Whether there is a store in its folder.
+    pub fn exists(settings: &Settings) -> bool {
+        database::file(&settings.data_dir).exists()
+    }
+
     /// Opens the store in its folder, or creates it.
     ///
     /// # Errors

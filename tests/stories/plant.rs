@@ -153,6 +153,7 @@ fn the_command_line_takes_over_the_same_file_while_no_node_runs() {
     let (code, told) = run(&["--dry-run"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("sensors: 1000 new, 0 changed, 0 as before"), "{told}");
+    assert!(!folder.path().join("data").exists(), "a dry run leaves nothing behind");
     let (code, told) = run(&[]);
     assert!(code == Some(0) && told.contains("taken over"), "{told}");
     let (_, told) = run(&["--dry-run"]);
@@ -204,12 +205,12 @@ async fn one_thing_is_declared_by_itself_and_what_is_wrong_with_it_is_named_by_i
     };
     refused("/api/v1/assets", json!({}), "id").await;
     refused("/api/v1/assets", json!({ "id": "p", "parent": "nowhere" }), "parent").await;
-    refused("/api/v1/assets", json!({ "id": "p", "modes": { "off": "speed < fast" } }), "modes").await;
     // Nor is one a part of itself, also by way of what was declared before.
     client.post("/api/v1/assets", &json!({ "id": "part", "parent": "pump-1" })).await.ok();
     refused("/api/v1/assets", json!({ "id": "pump-1", "parent": "part" }), "parent").await;
     let cycle = import(client, "", "[[asset]]\nid = \"pump-1\"\nparent = \"part\"\n").await;
     assert_eq!(cycle.status, 422, "{}", cycle.body);
+    refused("/api/v1/assets", json!({ "id": "p", "modes": { "off": "speed < fast" } }), "modes").await;
     refused("/api/v1/assets", json!({ "id": "p", "modes": { "levels": [{ "name": "full" }] } }), "modes").await;
     refused("/api/v1/assets", json!({ "id": "p", "modes": { "off = '' }\n[[asset]]\nid": "q" } }), "modes").await;
     refused("/api/v1/sensors", changed(&sensor, "asset", json!("nowhere")), "asset").await;

@@ -4,9 +4,9 @@ use super::{Exit, output};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use config::Config;
-use control_plane::plant::{self, Counts};
+use control_plane::plant::{self, Counts, Known, Report};
 use domain::CorrelationId;
-use persistence::{Store, StoreError};
+use persistence::{Settings, Store, StoreError};
 use runtime::Clock;
 use std::path::PathBuf;
 use tokio_util::task::TaskTracker;
@@ -26,7 +26,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(Args { file, dry_run }: Args, config: &Config) -> anyhow::Result<Exit> {
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let opened = Store::open(&config.section("store")?).await;
+    let settings: Settings = config.section("store")?;
+    if dry_run && !Store::exists(&settings) {
+        // What is only tried out leaves no store behind, and nothing is declared in one that is not there.
+        let report = plant::report(&plant::checked(&text, &Known::default()));
+        return if is_good(&report)? { unchanged() } else { Ok(Exit::Failed) };
+    }
+    let opened = Store::open(&settings).await;
     let store = opened.map_err(|error| match error {
         StoreError::Locked(_) => anyhow::Error::new(error).context(format!(
             "a node runs on this folder; stop it first, or send it the file: curl --data-binary @{} -H 'X-API-Key: …' \
@@ -48,7 +54,25 @@ pub(crate) async fn run(Args { file, dry_run }: Args, config: &Config) -> anyhow
 
 async fn carry_out(text: &str, dry_run: bool, store: &Store) -> anyhow::Result<Exit> {
     let plan = plant::checked(text, &plant::known(&store.history()).await?);
-    let report = plant::report(&plan);
+    if !is_good(&plant::report(&plan))? {
+        return Ok(Exit::Failed);
+    }
+    if dry_run {
+        return unchanged();
+    }
+    let correlation = CorrelationId::new(Uuid::new_v4().to_string());
+    store.append(plant::events(plan, BY, &correlation, Clock::System.now()), None).await?;
+    output::line("taken over")?;
+    Ok(Exit::Done)
+}
+
+fn unchanged() -> anyhow::Result<Exit> {
+    output::line("the file is good; nothing was changed (--dry-run)")?;
+    Ok(Exit::Done)
+}
+
+/// Prints what a file would do. False when anything is wrong with it.
+fn is_good(report: &Report) -> anyhow::Result<bool> {
     for problem in &report.problems {
         output::line(problem)?;
     }
@@ -59,14 +83,6 @@ async fn carry_out(text: &str, dry_run: bool, store: &Store) -> anyhow::Result<E
     }
     if !report.problems.is_empty() {
         output::line(format_args!("{} problems: nothing was taken over", report.problems.len()))?;
-        return Ok(Exit::Failed);
     }
-    if dry_run {
-        output::line("the file is good; nothing was changed (--dry-run)")?;
-    } else {
-        let correlation = CorrelationId::new(Uuid::new_v4().to_string());
-        store.append(plant::events(plan, BY, &correlation, Clock::System.now()), None).await?;
-        output::line("taken over")?;
-    }
-    Ok(Exit::Done)
+    Ok(report.problems.is_empty())
 }
