@@ -104,7 +104,10 @@ impl Chain {
     /// The file cannot be written.
     pub(crate) fn anchor(&self, dir: &Path) -> std::io::Result<()> {
         let (fresh, place) = (dir.join("audit.anchor.new"), anchor_file(dir));
-        std::fs::write(&fresh, self.line())?;
+        let mut file = File::create(&fresh)?;
+        file.write_all(self.line().as_bytes())?;
+        // Before it takes the place of the old one: a file system may do both in any order.
+        file.sync_all()?;
         std::fs::rename(fresh, place)
     }
 }

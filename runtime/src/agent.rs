@@ -84,7 +84,10 @@ pub enum Failure {
 
 impl From<persistence::StoreError> for Failure {
     fn from(error: persistence::StoreError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            persistence::StoreError::Corrupt(_) => Self::Failed(error.into()),
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

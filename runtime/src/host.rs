@@ -6,7 +6,7 @@
 use crate::agent::{Agent, Effects, Failure};
 use crate::ctx::{Ctx, ReadingSource, Said};
 use crate::rules::checkpoint::{self, Since};
-use crate::rules::passage::{Mark, Next, Passage};
+use crate::rules::passage::{Failed, Mark, Next, Passage, Refusal};
 use crate::rules::restart::Exit;
 use crate::slot::{HostMessage, Slot, State};
 use crate::tree::Life;
@@ -71,6 +71,10 @@ struct Place<S> {
 enum End {
     /// This event, at this attempt.
     Event { attempt: u32, error: String },
+    /// What was said contradicts what is stored.
+    Conflict(String),
+    /// What was said about several events, up to this one, does.
+    Together { until: Seq, error: String },
     /// The store could not be reached.
     Unavailable(String),
     /// Another incarnation is at work.
@@ -84,14 +88,18 @@ impl From<Refused> for End {
         match refused {
             Refused::Fenced { .. } => Self::Fenced,
             Refused::Unavailable(error) => Self::Unavailable(error),
-            Refused::Conflict(_) | Refused::Changed | Refused::KeyReused => Self::Other(refused.to_string()),
+            Refused::Conflict(_) | Refused::Changed | Refused::KeyReused => Self::Conflict(refused.to_string()),
         }
     }
 }
 
 impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            // It will be no better in a moment, and an operator is to see it.
+            StoreError::Corrupt(_) => Self::Other(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
@@ -165,7 +173,7 @@ impl<A: Agent> Tenure<A> {
         let Incarnation { epoch, cursor, .. } = incarnation;
         let (state, since) = self.replay(epoch, cursor).await?;
         self.slot.scanned.store(cursor.0, Ordering::SeqCst);
-        Ok(Place { epoch, in_hand, passage: Passage::begin(&incarnation), state, since })
+        Ok(Place { epoch, in_hand, passage: Passage::begin(&incarnation, self.slot.singly_until()), state, since })
     }
 
     /// The state at `cursor`: the last checkpoint, and what was handled since, with its emissions discarded.
@@ -254,12 +262,32 @@ impl<A: Agent> Tenure<A> {
     /// Handles the next events. True if there may be more.
     async fn chunk(&mut self) -> Result<bool, End> {
         let mut place = self.place.take().expect("an incarnation begins before it handles");
-        let more = self.chunk_at(&mut place).await;
+        let more = match self.chunk_at(&mut place).await {
+            Err(End::Conflict(error)) => Err(self.refused(&mut place, error).await?),
+            more => more,
+        };
         // After an error the state may be half-mutated, and the incarnation ends without it.
         if more.is_ok() {
             self.place = Some(place);
         }
         more
+    }
+
+    /// What was said is refused, and would be again: it speaks against the event that it was said about. Of several
+    /// events nobody knows which, before the next incarnation has taken them one at a time.
+    async fn refused(&self, place: &mut Place<A::State>, error: String) -> Result<End, End> {
+        match place.passage.refused() {
+            Refusal::Event(Failed { attempt, prefix }) => {
+                let seq = place.passage.scanned();
+                if let Some(mark) = prefix {
+                    self.commit(place, mark, Said::default(), None).await?;
+                }
+                self.shared.store.rest(A::NAME, place.epoch).await?;
+                Ok(End::Event { attempt, error: format!("event {seq}: {error}") })
+            }
+            Refusal::Together { until } => Ok(End::Together { until, error }),
+            Refusal::Nobody => Ok(End::Other(error)),
+        }
     }
 
     async fn chunk_at(&self, place: &mut Place<A::State>) -> Result<bool, End> {
@@ -449,9 +477,10 @@ impl<A: Agent> Tenure<A> {
     fn end(&self, end: End) -> String {
         let (exit, error) = match end {
             End::Event { attempt, error } => (Exit::Event { attempt }, error),
+            End::Together { until, error } => (Exit::Together { until }, error),
             End::Unavailable(error) => (Exit::Unavailable, error),
             End::Fenced => (Exit::Other, "fenced: another incarnation is at work".to_owned()),
-            End::Other(error) => (Exit::Other, error),
+            End::Conflict(error) | End::Other(error) => (Exit::Other, error),
         };
         if self.slot.is_current(self.generation) {
             self.slot.leave(exit);

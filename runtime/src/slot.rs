@@ -187,6 +187,11 @@ impl Slot {
         self.condition().bequest.charged()
     }
 
+    /// Up to where events are taken one at a time, since what was said about several was refused.
+    pub(crate) fn singly_until(&self) -> Seq {
+        self.condition().bequest.singly_until()
+    }
+
     /// The start was stored, with the attempt if it was one.
     pub(crate) fn settle(&self) {
         self.condition().bequest.settle();
@@ -199,8 +204,9 @@ impl Slot {
 
     /// Opens the door to a new incarnation.
     pub(crate) fn open(&self, host: ActorRef<HostMessage>) {
-        self.wake.clear();
         self.door.store(Some(std::sync::Arc::new(host)));
+        // Only now: a wake-up that went to the old door counts as under way no longer.
+        self.wake.clear();
     }
 
     /// Tells the host that there may be work. At most one such message is under way.

@@ -3,7 +3,7 @@
 use crate::Shared;
 use crate::host::GRACE;
 use crate::rules::intensity::Intensity;
-use crate::rules::restart::{self, Restart};
+use crate::rules::restart::{self, Exit, Restart};
 use crate::slot::{Kind, State};
 use crate::tree::{Child, Life};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -98,8 +98,11 @@ impl Actor for Supervisor {
                 answer(reply, life.is_some());
             }
             Message::Restart { name, reply } => {
-                let found = watch.named(&name).is_some_and(|kept| kept.child.slot.finish());
-                answer(reply, found);
+                let found = watch.children.iter().position(|kept| kept.child.slot.name == name);
+                if let Some(idx) = found {
+                    watch.again(idx, &myself).await;
+                }
+                answer(reply, found.is_some());
             }
             Message::Stop { deadline, reply } => {
                 watch.stop(deadline).await;
@@ -171,10 +174,12 @@ impl Watch {
         // An incarnation that was abandoned ends unheard.
         let Some(idx) = self.children.iter().position(ours) else { return };
         self.children[idx].life = None;
+        let slot = &self.children[idx].child.slot;
+        // What it had in hand when it ended is not overdue.
+        slot.idle();
         if self.stopping {
             return;
         }
-        let slot = &self.children[idx].child.slot;
         if let Some(reason) = reason {
             warn!(agent = slot.name, error = reason, "ended, will be started again");
             if slot.last_error().is_none_or(|last| last.error != reason) {
@@ -184,12 +189,27 @@ impl Watch {
         self.restart(idx, myself);
     }
 
+    /// Lets child `idx` finish, so that it is started again; one that waits for its start is started at once.
+    async fn again(&mut self, idx: usize, myself: &ActorRef<Message>) {
+        let Kept { child, life, .. } = &self.children[idx];
+        match life {
+            None if !self.stopping => self.start(idx, myself).await,
+            Some(life) => {
+                child.slot.leave(Exit::Asked);
+                if !life.finish(&child.slot) {
+                    info!(agent = child.slot.name, "has just ended by itself");
+                }
+            }
+            None => {}
+        }
+    }
+
     /// Starts child `idx` again, after the pause that its exit deserves.
     fn restart(&mut self, idx: usize, myself: &ActorRef<Message>) {
         let kept = &mut self.children[idx];
         let slot = &kept.child.slot;
-        slot.restarts.fetch_add(1, Ordering::SeqCst);
         slot.set_state(State::Restarting);
+        slot.restarts.fetch_add(1, Ordering::SeqCst);
         let (settings, now) = (self.shared.settings.restarts(), self.shared.started.elapsed());
         let pause = match restart::restart(&settings, slot.take_exit(), &mut kept.intensity, now, self.chance.random())
         {
@@ -236,22 +256,16 @@ impl Watch {
         for kept in self.children.iter_mut().rev() {
             let slot = &kept.child.slot;
             slot.set_state(State::Draining);
-            let Some(Life { cell, .. }) = kept.life.take() else { continue };
+            let Some(life) = kept.life.take() else { continue };
             match &kept.child.part {
                 Some(part) => part.stop(),
-                None if slot.kind == Kind::Called => {
-                    if cell.drain().is_err() {
-                        info!(agent = slot.name, "had ended before it could be drained");
-                    }
-                }
-                None => {
-                    slot.finish();
-                }
+                None if !life.finish(slot) => info!(agent = slot.name, "had ended before it could finish"),
+                None => {}
             }
             let left = until.saturating_duration_since(Instant::now());
-            if cell.wait(Some(left)).await.is_err() {
+            if life.cell.wait(Some(left)).await.is_err() {
                 warn!(agent = slot.name, "did not finish in time, ended");
-                cell.kill();
+                life.cell.kill();
             }
         }
     }

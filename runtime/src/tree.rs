@@ -73,6 +73,13 @@ pub(crate) struct Life {
     pub(crate) task: AbortHandle,
 }
 
+impl Life {
+    /// Asks the incarnation, which stands in `slot`, to finish. False when it has ended already.
+    pub(crate) fn finish(&self, slot: &Slot) -> bool {
+        if slot.kind == Kind::Called { self.cell.drain().is_ok() } else { slot.finish() }
+    }
+}
+
 /// One child and how it is started.
 pub struct Child {
     pub(crate) slot: Arc<Slot>,

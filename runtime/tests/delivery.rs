@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use config::Config;
+use domain::drift::Detected;
 use domain::event::Control;
 use domain::model::{TrainingFailed, TrainingRequested};
 use domain::{CorrelationId, Event, EventId, SensorId, Seq};
@@ -60,6 +61,21 @@ impl Agent for Numbering {
             "hang" => {
                 attempt();
                 std::future::pending::<()>().await;
+            }
+            "unstorable" => {
+                attempt();
+                let drift = Detected {
+                    sensor: SensorId::from("s"),
+                    as_of: ctx.now(),
+                    ks_statistic: f64::NAN,
+                    p_value: 0.0,
+                    psi: 0.0,
+                    effect_size: 0.0,
+                    spread_ratio: None,
+                    n_baseline: 0,
+                    n_recent: 0,
+                };
+                ctx.emit(Event::DriftDetected(drift));
             }
             "block once" if attempt() == 0 => std::thread::sleep(Duration::from_secs(3)),
             _ => {}
@@ -146,6 +162,17 @@ impl Node {
         }
     }
 
+    /// Waits until the event at `seq` is given up.
+    async fn until_buried(&self, seq: Seq) {
+        let waiting = async {
+            while !self.runtime.store().log().buried("numbering", Seq(0)).await.unwrap().contains(&seq) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert!(waited.is_ok(), "never given up; {:?}", self.runtime.status().await);
+    }
+
     /// Waits until the agent is in `state` after so many restarts.
     async fn until(&self, state: State, restarts: u64) {
         let waiting = async {
@@ -204,6 +231,45 @@ async fn a_bad_event_becomes_a_dead_letter_after_five_attempts_and_harms_no_othe
         assert_eq!(buried.into_iter().collect::<Vec<_>>(), [Seq(3)], "{harm}");
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_refuses_speaks_against_the_event_that_it_was_said_about() {
+    // Among others nobody knows which it is, until they are taken one at a time.
+    for (before, attempts) in [(&["a", "b"][..], 6), (&[], 5)] {
+        let folder = TempDir::new().unwrap();
+        let node = Node::start(folder.path()).await;
+        node.ask(&[before, &["unstorable"]].concat()).await;
+        node.until_buried(Seq(before.len() as i64 + 1)).await;
+        assert_eq!(node.attempts.load(Ordering::SeqCst), attempts);
+        node.ask(&["c"]).await;
+        let expected: Vec<String> =
+            [before, &["c"]].concat().iter().zip(1..).map(|(a, n)| format!("{n} {a}")).collect();
+        assert_eq!(node.said(expected.len()).await, expected);
+        node.until(State::Running, u64::from(attempts)).await;
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_restarts_an_agent_as_often_as_needed_and_out_of_quarantine() {
+    let folder = TempDir::new().unwrap();
+    let node = Node::start(folder.path()).await;
+    let restart = async || node.runtime.control("numbering", Control::Restart, "test").await.unwrap();
+    for restarts in 1..=8 {
+        assert!(restart().await);
+        node.until(State::Running, restarts).await;
+    }
+    for restarts in 9..=14 {
+        node.until(State::Running, restarts - 1).await;
+        assert!(node.runtime.kill("numbering").await);
+    }
+    node.until(State::Quarantined, 14).await;
+    assert!(restart().await);
+    node.until(State::Running, 14).await;
+    node.ask(&["a"]).await;
+    assert_eq!(node.said(1).await, ["1 a"]);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

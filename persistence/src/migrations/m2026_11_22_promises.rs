@@ -16,6 +16,10 @@ impl MigrationName for Drained {
 
 #[sea_orm_migration::async_trait::async_trait]
 impl MigrationTrait for Drained {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let table = Table::alter().table("consumers").add_column(big_integer_null("drain_to")).take();
         manager.alter_table(table).await

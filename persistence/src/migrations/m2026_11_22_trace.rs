@@ -16,6 +16,10 @@ impl MigrationName for Trace {
 
 #[sea_orm_migration::async_trait::async_trait]
 impl MigrationTrait for Trace {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let table = Table::alter().table("events").add_column(text_null("traceparent")).take();
         manager.alter_table(table).await

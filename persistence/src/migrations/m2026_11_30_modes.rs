@@ -16,6 +16,10 @@ impl MigrationName for Modes {
 
 #[sea_orm_migration::async_trait::async_trait]
 impl MigrationTrait for Modes {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let table = Table::alter().table("assets").add_column(text_null("modes")).take();
         manager.alter_table(table).await

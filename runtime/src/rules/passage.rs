@@ -23,8 +23,12 @@ pub struct Passage {
     handled: u64,
     /// What is known of the next event, while none was handled yet.
     suspect: Option<Suspect>,
-    /// One event at a time up to here.
+    /// What was known of the first of those handled since the last commit.
+    tried: Option<Suspect>,
+    /// One event at a time up to here, an attempt at each stored before it is made.
     alone_until: Seq,
+    /// One event at a time up to here.
+    singly_until: Seq,
     /// Whether the events in hand were read one at a time.
     alone: bool,
 }
@@ -71,23 +75,46 @@ pub enum Next {
     },
 }
 
+/// Whom the refusal of a commit speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of the one event in hand.
+    Event(Failed),
+    /// Of one of several, up to this one.
+    Together {
+        /// The last of them.
+        until: Seq,
+    },
+    /// Of none: nothing was said.
+    Nobody,
+}
+
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// The attempt that failed.
     pub attempt: u32,
-    /// The good prefix, to be committed with what was said about it.
+    /// What is to be stored with it: the good prefix, with what was said about it.
     pub prefix: Option<Mark>,
 }
 
 impl Passage {
-    /// The way of an incarnation that begins.
-    pub fn begin(incarnation: &Incarnation) -> Self {
+    /// The way of an incarnation that begins, and takes one event at a time up to `singly_until`.
+    pub fn begin(incarnation: &Incarnation, singly_until: Seq) -> Self {
         let Incarnation { cursor, attempts, alone_until, .. } = *incarnation;
         let second = attempts::AFTER_UNSEEN_END;
         let stored = alone_until <= cursor || second <= attempts;
         let suspect = Suspect { attempt: if stored { attempts } else { second }, stored };
-        Self { cursor, scanned: cursor, handled: 0, suspect: Some(suspect), alone_until, alone: false }
+        Self {
+            cursor,
+            scanned: cursor,
+            handled: 0,
+            suspect: Some(suspect),
+            tried: None,
+            alone_until,
+            singly_until,
+            alone: false,
+        }
     }
 
     /// Events up to here are done, and it is stored.
@@ -103,7 +130,7 @@ impl Passage {
     /// How many events to read now, at most `chunk`.
     pub fn read(&mut self, chunk: usize) -> usize {
         self.alone = self.scanned < self.alone_until;
-        if self.alone { 1 } else { chunk }
+        if self.alone || self.scanned < self.singly_until { 1 } else { chunk }
     }
 
     /// What to do with the event at `seq`, the next one that the agent hears.
@@ -124,6 +151,9 @@ impl Passage {
     /// The event at `seq` was handled.
     pub fn handled(&mut self, seq: Seq) {
         self.scanned = seq;
+        if self.handled == 0 {
+            self.tried = self.suspect;
+        }
         self.handled += 1;
         self.suspect = None;
     }
@@ -144,6 +174,20 @@ impl Passage {
                 attempt: 1,
                 prefix: Some(Mark { to: self.scanned, attempts: attempts::claimed(true, self.alone) }),
             },
+        }
+    }
+
+    /// What was said about the events in hand contradicts what is stored.
+    pub fn refused(&self) -> Refusal {
+        match (self.handled, self.tried) {
+            (0, _) => Refusal::Nobody,
+            (1, Some(Suspect { attempt, .. })) => Refusal::Event(Failed { attempt, prefix: None }),
+            // The attempt at it is kept.
+            (1, None) => Refusal::Event(Failed {
+                attempt: 1,
+                prefix: Some(Mark { to: self.cursor, attempts: attempts::claimed(true, self.alone) }),
+            }),
+            _ => Refusal::Together { until: self.scanned },
         }
     }
 
@@ -180,7 +224,7 @@ mod tests {
 
     fn begun(attempts: u32, clean: bool) -> Passage {
         let alone_until = if clean { Seq(0) } else { Seq(14) };
-        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, alone_until })
+        Passage::begin(&Incarnation { epoch: 1, cursor: Seq(10), attempts, alone_until }, Seq(0))
     }
 
     #[test]
@@ -231,14 +275,14 @@ mod tests {
     fn a_failure_in_between_forgets_no_suspicion() {
         // Given an event that was seen to fail among those that may have ended the process,
         let among = |attempts| Incarnation { epoch: 3, cursor: Seq(11), attempts, alone_until: Seq(14) };
-        let mut passage = Passage::begin(&among(6));
+        let mut passage = Passage::begin(&among(6), Seq(0));
         assert_eq!(passage.read(4), 1);
         assert_eq!(passage.next(&RULE, Seq(12)), Next::GiveUp { attempts: 5 });
         // when it is given up, then the next one is claimed with it;
         assert_eq!(passage.buried(Seq(12)), Mark { to: Seq(12), attempts: 2 });
         // and one that was never tried since is claimed before it is.
         let mark = Mark { to: Seq(11), attempts: 2 };
-        assert_eq!(Passage::begin(&among(1)).next(&RULE, Seq(12)), Next::Claim { mark });
+        assert_eq!(Passage::begin(&among(1), Seq(0)).next(&RULE, Seq(12)), Next::Claim { mark });
     }
 
     #[test]

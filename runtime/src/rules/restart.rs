@@ -2,6 +2,7 @@
 
 use super::backoff;
 use super::intensity::Intensity;
+use domain::Seq;
 use std::time::Duration;
 
 /// Pause while the store is away.
@@ -15,8 +16,15 @@ pub enum Exit {
         /// 1 for the first.
         attempt: u32,
     },
+    /// What it said about several events was refused together: the next one takes them one at a time up to this one.
+    Together {
+        /// The last of them.
+        until: Seq,
+    },
     /// The store could not be reached.
     Unavailable,
+    /// An operator wished it.
+    Asked,
     /// Anything else, or unknown: it counts towards the restart intensity.
     #[default]
     Other,
@@ -28,14 +36,25 @@ pub struct Bequest {
     exit: Exit,
     /// It ended with an event that failed, so the next start is a further attempt at it.
     charged: bool,
+    /// One event at a time up to here.
+    singly_until: Seq,
 }
 
 impl Bequest {
     /// Leaves word why an incarnation is about to end.
     pub fn leave(&mut self, exit: Exit) {
         self.exit = exit;
-        // A store that is away says nothing about the event, and forgets nothing about it either.
-        self.charged = matches!(exit, Exit::Event { .. }) || self.charged && exit == Exit::Unavailable;
+        // A store that is away, or an operator, says nothing about the event, and forgets nothing about it either.
+        let is_silent = matches!(exit, Exit::Unavailable | Exit::Asked);
+        self.charged = matches!(exit, Exit::Event { .. }) || self.charged && is_silent;
+        if let Exit::Together { until } = exit {
+            self.singly_until = until;
+        }
+    }
+
+    /// Up to where events are taken one at a time, since what was said about several was refused.
+    pub fn singly_until(&self) -> Seq {
+        self.singly_until
     }
 
     /// Whether the start that follows is a further attempt at an event that failed.
@@ -81,6 +100,7 @@ pub fn restart(settings: &Settings, exit: Exit, exits: &mut Intensity, now: Dura
     match exit {
         // Exits that are charged to an event do not count: the event is given up before they become many.
         Exit::Event { attempt } => Restart::After(backoff::retry(attempt)),
+        Exit::Together { .. } | Exit::Asked => Restart::After(Duration::ZERO),
         Exit::Unavailable => Restart::After(UNAVAILABLE_PAUSE),
         Exit::Other if exits.exceeded(now, settings.restarts_max, settings.window) => {
             Restart::Quarantine(settings.probe)
@@ -107,6 +127,8 @@ mod tests {
         for attempt in 1..=5 {
             assert_eq!(ended(Exit::Event { attempt }), Restart::After(backoff::retry(attempt)));
             assert_eq!(ended(Exit::Unavailable), Restart::After(UNAVAILABLE_PAUSE));
+            assert_eq!(ended(Exit::Asked), Restart::After(Duration::ZERO));
+            assert_eq!(ended(Exit::Together { until: Seq(9) }), Restart::After(Duration::ZERO));
         }
         assert_eq!(ended(Exit::Other), Restart::After(Duration::from_millis(100)));
         assert_eq!(ended(Exit::Other), Restart::After(Duration::from_millis(200)));

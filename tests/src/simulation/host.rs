@@ -167,7 +167,7 @@ impl World {
                 memory.hear(envelope.id);
             }
         }
-        Ok(Place { epoch: incarnation.epoch, passage: Passage::begin(incarnation), memory, handled: 0 })
+        Ok(Place { epoch: incarnation.epoch, passage: Passage::begin(incarnation, Seq(0)), memory, handled: 0 })
     }
 
     fn handle(
