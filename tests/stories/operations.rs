@@ -137,6 +137,21 @@ async fn a_request_behind_one_that_blocks_its_agent_is_taken_by_the_next_incarna
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_called_is_restarted_too() {
+    let node = TestNode::start().await;
+    let client = node.client();
+    client.post("/api/v1/agents/data_acquisition/restart", &json!({})).await.ok();
+    let is_back = |tree: &Value| {
+        let mut agents = tree["agents"].as_array().unwrap().iter();
+        let agent = agents.find(|agent| agent["name"] == "data_acquisition").unwrap();
+        (agent["state"] == "running" && agent["restarts"] == 1).then_some(())
+    };
+    client.until("/api/v1/agents", is_back).await.unwrap();
+    client.post("/api/v1/data/ingest", &json!({ "sensor_id": "s", "value": 1.0 })).await.ok();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_rests_stops_nobody_and_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let change = |config: Config| config.with("limits.lag_events_max", 3).unwrap();
