@@ -270,12 +270,12 @@ fn decode(data: &str) -> Result<Event, StoreError> {
 }
 
 fn reading(row: &QueryResult, known: &Known) -> Result<Reading, StoreError> {
-    let sensor: i32 = row.try_get_by_index(2)?;
+    let (no, sensor) = (ReadingNo(row.try_get_by_index(0)?), row.try_get_by_index(2)?);
     Ok(Reading {
-        no: ReadingNo(row.try_get_by_index(0)?),
+        no,
         taken_at: timestamp(row.try_get_by_index(1)?)?,
         sensor: known
-            .by_no(sensor)
+            .of_reading(sensor, no)
             .map(Arc::clone)
             .ok_or_else(|| StoreError::Corrupt(format!("a reading of sensor {sensor}, which is not registered")))?,
         value: row.try_get_by_index(3)?,

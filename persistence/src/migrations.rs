@@ -11,6 +11,7 @@ mod m2026_11_22_plant;
 mod m2026_11_22_promises;
 mod m2026_11_22_trace;
 mod m2026_11_30_modes;
+mod m2026_12_01_descriptions;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -29,6 +30,7 @@ impl MigratorTrait for Steps {
             Box::new(m2026_11_22_isolation::Isolation),
             Box::new(m2026_11_22_trace::Trace),
             Box::new(m2026_11_30_modes::Modes),
+            Box::new(m2026_12_01_descriptions::Descriptions),
         ]
     }
 }

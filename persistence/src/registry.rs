@@ -1,10 +1,11 @@
 //! Every sensor that was declared or ever sent a reading, in memory: number and description by name and by number.
 //!
-//! It holds committed sensors only. What the plant declares of a sensor wins, and then its first reading.
+//! It holds committed sensors only. What the plant declares of a sensor wins, and then its first reading. What a sensor
+//! sent before it was described anew keeps the description of its time.
 
 use crate::{StoreError, sql};
 use domain::reading::{Sensor, SensorType};
-use domain::{AssetId, SensorId};
+use domain::{AssetId, ReadingNo, SensorId};
 use sea_orm::{ConnectionTrait, QueryResult};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -16,6 +17,16 @@ pub(crate) struct Registered {
     pub(crate) sensor: Arc<Sensor>,
     /// Whether the plant declares it.
     pub(crate) is_declared: bool,
+}
+
+/// How a sensor was described before.
+#[derive(Clone, Debug)]
+pub(crate) struct Earlier {
+    /// Its number.
+    pub(crate) no: i32,
+    /// The description holds up to this reading.
+    pub(crate) until: ReadingNo,
+    pub(crate) sensor: Arc<Sensor>,
 }
 
 /// The registered sensors.
@@ -30,6 +41,8 @@ pub(crate) struct Registry {
 pub(crate) struct Known {
     by_id: HashMap<SensorId, Registered>,
     by_no: HashMap<i32, Arc<Sensor>>,
+    /// The oldest first.
+    earlier: HashMap<i32, Vec<Earlier>>,
     last_no: i32,
 }
 
@@ -39,9 +52,10 @@ impl Known {
         self.by_id.get(id)
     }
 
-    /// The sensor of that number.
-    pub(crate) fn by_no(&self, no: i32) -> Option<&Arc<Sensor>> {
-        self.by_no.get(&no)
+    /// The sensor of that number as it was described when it sent `reading`.
+    pub(crate) fn of_reading(&self, no: i32, reading: ReadingNo) -> Option<&Arc<Sensor>> {
+        let mut earlier = self.earlier.get(&no).into_iter().flatten();
+        earlier.find(|earlier| reading <= earlier.until).map(|earlier| &earlier.sensor).or_else(|| self.by_no.get(&no))
     }
 
     /// The highest number given so far, 0 before the first.
@@ -62,9 +76,16 @@ impl Registry {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds sensors that were committed, in place of what was known of them.
-    pub(crate) fn add(&self, sensors: impl IntoIterator<Item = Registered>) {
+    /// Adds sensors that were committed, in place of what was known of them, and how some were described `earlier`.
+    pub(crate) fn add(
+        &self,
+        sensors: impl IntoIterator<Item = Registered>,
+        earlier: impl IntoIterator<Item = Earlier>,
+    ) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for earlier in earlier {
+            known.earlier.entry(earlier.no).or_default().push(earlier);
+        }
         for registered in sensors {
             known.add(registered);
         }
@@ -83,14 +104,26 @@ impl Registry {
         for row in &rows {
             fresh.add(registered(row)?);
         }
+        let select = "SELECT d.no, s.id, d.asset, d.sensor_type, d.unit, d.limit_high, d.limit_low, d.until_reading \
+                      FROM sensor_descriptions d JOIN sensors s ON s.no = d.no ORDER BY d.no, d.until_reading";
+        for row in &sql::rows(db, select, []).await? {
+            let (no, until) = (row.try_get("", "no")?, ReadingNo(row.try_get("", "until_reading")?));
+            let earlier = Earlier { no, until, sensor: Arc::new(described(row)?) };
+            fresh.earlier.entry(no).or_default().push(earlier);
+        }
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
 }
 
 fn registered(row: &QueryResult) -> Result<Registered, StoreError> {
+    let is_declared = row.try_get::<Option<i64>>("", "declared_at")?.is_some();
+    Ok(Registered { no: row.try_get("", "no")?, sensor: Arc::new(described(row)?), is_declared })
+}
+
+fn described(row: &QueryResult) -> Result<Sensor, StoreError> {
     let sensor_type: String = row.try_get("", "sensor_type")?;
-    let sensor = Sensor {
+    Ok(Sensor {
         id: SensorId::from(row.try_get::<String>("", "id")?),
         asset: AssetId::from(row.try_get::<String>("", "asset")?),
         sensor_type: SensorType::parse(&sensor_type)
@@ -98,7 +131,5 @@ fn registered(row: &QueryResult) -> Result<Registered, StoreError> {
         unit: row.try_get("", "unit")?,
         limit_high: row.try_get("", "limit_high")?,
         limit_low: row.try_get("", "limit_low")?,
-    };
-    let is_declared = row.try_get::<Option<i64>>("", "declared_at")?.is_some();
-    Ok(Registered { no: row.try_get("", "no")?, sensor: Arc::new(sensor), is_declared })
+    })
 }

@@ -2,8 +2,9 @@
 
 use crate::instants::{micros, timestamp};
 use crate::page::{Cursor, Page, Start};
+use crate::registry::Earlier;
 use crate::unit::NewEvent;
-use crate::{History, StoreError, texts};
+use crate::{History, StoreError, sql, texts};
 use domain::asset::Declared;
 use domain::case::FailureMode;
 use domain::reading::{Sensor, SensorType};
@@ -233,6 +234,25 @@ pub(crate) async fn declared(
         ])
         .to_owned();
     row::Entity::insert(row.into_active_model()).on_conflict(described).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Keeps how a sensor was described, for what it sent until then.
+pub(crate) async fn described_before(tx: &impl ConnectionTrait, earlier: &Earlier) -> Result<(), DbErr> {
+    let Earlier { no, until, sensor } = earlier;
+    // Of two that end with the same reading the first one held for it.
+    let insert = "INSERT INTO sensor_descriptions (no, until_reading, asset, sensor_type, unit, limit_high, limit_low) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (no, until_reading) DO NOTHING";
+    let values = [
+        (*no).into(),
+        until.0.into(),
+        sensor.asset.as_str().into(),
+        sensor.sensor_type.as_str().into(),
+        sensor.unit.clone().into(),
+        sensor.limit_high.into(),
+        sensor.limit_low.into(),
+    ];
+    sql::execute(tx, insert, values).await?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use queue::Intake;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
-use stage::{Heads, Stage};
+use stage::{Became, Heads, Stage};
 use std::slice;
 use std::time::Instant;
 use verdict::Trouble;
@@ -211,10 +211,10 @@ impl<'a> Writer<'a> {
             tracing::warn!(%error, "the audit chain's end was not anchored");
         }
         let timers_changed = stage.timers_changed;
-        let (sensors, committed, n_readings) = stage.into_committed();
+        let Became { sensors, earlier, committed, n_readings } = stage.into_committed();
         let n_refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         self.shared.counters.committed(group.len() - n_refused, n_refused, committed.len(), n_readings);
-        self.shared.registry.add(sensors);
+        self.shared.registry.add(sensors, earlier);
         self.shared.log.publish(committed);
         if timers_changed {
             self.shared.timers_changed.notify_one();

@@ -168,8 +168,15 @@ impl Applier<'_> {
     async fn record(&self, new: &NewEvent, stage: &mut Stage) -> Result<Seq, Trouble> {
         let seq = stage.event(new, encode(&new.event)?);
         if let Event::SensorDeclared { sensor, .. } = &new.event {
-            let no = stage.declared(&sensor.sensor, &self.registry.known());
-            caught(new.event.name(), sensors::declared(self.tx, new, no, sensor)).await?;
+            let (no, earlier) = stage.declared(&sensor.sensor, &self.registry.known());
+            caught(new.event.name(), async {
+                sensors::declared(self.tx, new, no, sensor).await?;
+                match &earlier {
+                    Some(earlier) => sensors::described_before(self.tx, earlier).await,
+                    None => Ok(()),
+                }
+            })
+            .await?;
         }
         self.project(new).await?;
         Ok(seq)

@@ -7,7 +7,7 @@ use super::verdict::Trouble;
 use crate::audit::{Chain, Fields};
 use crate::instants::{micros, rounded};
 use crate::models::{self, Predicted};
-use crate::registry::{Known, Registered};
+use crate::registry::{Earlier, Known, Registered};
 use crate::tail::Committed;
 use crate::unit::{NewEvent, NewReading};
 use crate::{EVENT_VERSION, sql};
@@ -51,6 +51,8 @@ pub(super) struct Stage {
     pub(super) timers_changed: bool,
     /// Sensors that the transaction registers, or describes anew.
     sensors: HashMap<SensorId, Registered>,
+    /// How those were described before that it describes anew.
+    earlier: Vec<Earlier>,
     tallies: HashMap<i32, Tally>,
     committed: Vec<Committed>,
     event_rows: Vec<[Value; EVENT_COLUMNS]>,
@@ -58,6 +60,14 @@ pub(super) struct Stage {
     reading_rows: Vec<[Value; READING_COLUMNS]>,
     predicted: Vec<Predicted>,
     n_readings: usize,
+}
+
+/// What became known with a commit.
+pub(super) struct Became {
+    pub(super) sensors: Vec<Registered>,
+    pub(super) earlier: Vec<Earlier>,
+    pub(super) committed: Vec<Committed>,
+    pub(super) n_readings: usize,
 }
 
 /// What one sensor sent in one transaction.
@@ -75,6 +85,7 @@ impl Stage {
             heads,
             timers_changed: false,
             sensors: HashMap::new(),
+            earlier: Vec::new(),
             tallies: HashMap::new(),
             committed: Vec::new(),
             event_rows: Vec::new(),
@@ -95,6 +106,7 @@ impl Stage {
         self.heads = later.heads;
         self.timers_changed |= later.timers_changed;
         self.sensors = later.sensors;
+        self.earlier.extend(later.earlier);
         self.committed.extend(later.committed);
         self.n_readings += later.n_readings;
     }
@@ -214,19 +226,25 @@ impl Stage {
         registered
     }
 
-    /// Describes a sensor anew, and registers it if it is not yet. Gives its number.
-    pub(super) fn declared(&mut self, sensor: &Sensor, known: &Known) -> i32 {
+    /// Describes a sensor anew, and registers it if it is not yet. Gives its number, and how it was described before if
+    /// that was otherwise.
+    pub(super) fn declared(&mut self, sensor: &Sensor, known: &Known) -> (i32, Option<Earlier>) {
         let registered = self.sensors.get(&sensor.id).or_else(|| known.by_id(&sensor.id));
-        let no = registered.map_or_else(
-            || {
+        let (no, earlier) = match registered {
+            Some(Registered { no, sensor: before, .. }) => {
+                let (no, until) = (*no, self.heads.reading);
+                let earlier = (**before != *sensor).then(|| Earlier { no, until, sensor: Arc::clone(before) });
+                (no, earlier)
+            }
+            None => {
                 self.heads.sensor += 1;
-                self.heads.sensor
-            },
-            |registered| registered.no,
-        );
+                (self.heads.sensor, None)
+            }
+        };
         let described = Registered { no, sensor: Arc::new(sensor.clone()), is_declared: true };
         self.sensors.insert(sensor.id.clone(), described);
-        no
+        self.earlier.extend(earlier.clone());
+        (no, earlier)
     }
 
     fn tally(&mut self, registered: Registered, taken_at: i64) {
@@ -253,8 +271,13 @@ impl Stage {
     }
 
     /// What became known with the commit.
-    pub(super) fn into_committed(self) -> (Vec<Registered>, Vec<Committed>, usize) {
-        (self.sensors.into_values().collect(), self.committed, self.n_readings)
+    pub(super) fn into_committed(self) -> Became {
+        Became {
+            sensors: self.sensors.into_values().collect(),
+            earlier: self.earlier,
+            committed: self.committed,
+            n_readings: self.n_readings,
+        }
     }
 }
 

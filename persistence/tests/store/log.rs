@@ -1,9 +1,10 @@
 //! The log reads the same from memory and from the table.
 
 use crate::bench::{Bench, at, drift, execute, id, note, reading, said};
+use domain::asset::Declared;
 use domain::event::Control;
-use domain::reading::SensorType;
-use domain::{CorrelationId, Event, Seq};
+use domain::reading::{Reading, SensorType};
+use domain::{AssetId, CorrelationId, Event, Seq};
 use persistence::unit::NewEvent;
 use std::sync::Arc;
 
@@ -116,6 +117,35 @@ async fn a_sensor_is_what_it_first_said_it_was() {
     for bench in [bench.readings().await, bench.reopened().await.readings().await] {
         assert!(bench.iter().all(|reading| reading.sensor.sensor_type == SensorType::Temperature));
     }
+}
+
+#[tokio::test]
+async fn what_a_sensor_sent_keeps_the_description_of_its_time() {
+    // Given a sensor that is moved to another asset, and back, between its readings, some of them of one group,
+    let mut bench = Bench::idle().await;
+    let asset = |name: &str| {
+        let mut sensor = (*reading("T1", 0.0).sensor).clone();
+        sensor.asset = AssetId::from(name);
+        Event::SensorDeclared { sensor: Declared { sensor, failure_mode: None }, by: "console".to_owned() }
+    };
+    let first = bench.ingest(vec![reading("T1", 1.0)], None);
+    let store = bench.store.clone();
+    let moved = store.append(vec![said(asset("B"))], None);
+    let (moved, ()) = tokio::join!(moved, async { bench.run() });
+    moved.expect("it is appended");
+    drop(store);
+    first.await.expect("the writer answers").expect("the reading is stored");
+    bench.stored(vec![reading("T1", 2.0)]).await;
+    bench.store.append(vec![said(asset("C")), said(asset("A"))], None).await.expect("they are appended");
+    bench.stored(vec![reading("T1", 3.0)]).await;
+    // when its readings are read from memory, or from the table, then each is of the asset that it was taken on.
+    let assets = |readings: Vec<Reading>| -> Vec<String> {
+        readings.iter().map(|reading| reading.sensor.asset.as_str().to_owned()).collect()
+    };
+    let at_first = reading("T1", 0.0).sensor;
+    let expected = [at_first.asset.as_str(), "B", "A"];
+    assert_eq!(assets(bench.readings().await), expected);
+    assert_eq!(assets(bench.reopened().await.readings().await), expected);
 }
 
 #[tokio::test]
