@@ -1,16 +1,20 @@
 //! Finds a technician and a time.
 //!
-//! Takes in: `MaintenanceApproved`, `MaintenanceCompleted`, `WorkOrderCancelled`, `CaseOpened` and `CaseClosed` (the
-//! failure mode tells which skills it takes), `TechnicianDeclared`, `TechnicianRemoved`, `SiteDeclared`, its own
-//! `MaintenanceScheduled`, its timers.
-//! Emits: `MaintenanceScheduled`, `SchedulingFailed`, `ApprovalWithdrawn`.
-//! Remembers: the crew, the open work orders, and the approvals that still want a slot.
+//! Takes in: `MaintenanceApproved`, `WorkOrderStarted`, `MaintenanceCompleted`, `WorkOrderCancelled`, `CaseOpened` and
+//! `CaseClosed` (the failure mode tells which skills it takes), `TechnicianDeclared`, `TechnicianRemoved`,
+//! `SiteDeclared`, its own `MaintenanceScheduled` and `SchedulingFailed`, its timers.
+//! Emits: `MaintenanceScheduled`, `SchedulingFailed`, `ApprovalWithdrawn`; `CaseClosed` for cases that an order covered
+//! when it was completed.
+//! Remembers: the crew, the open work orders with the approvals that they cover, and the approvals that still want a
+//! slot.
 //!
 //! An approval gets the cheapest slot for which it does not have to outbid a more urgent one that waits;
 //! each waiting approval is tried again by its own timer, so that its order carries its own correlation.
-//! Orders that are booked are never moved. The log has the last word on bookings: what was said with
-//! other settings still stands.
+//! An order is moved only when its technician is removed before it began. The log has the last word on bookings: what
+//! was said with other settings still stands, and what is to be booked because something else ended is booked by a
+//! timer, so that a replay books nothing that the log does not know.
 
+mod covered;
 mod crew;
 mod search;
 #[cfg(test)]
@@ -19,11 +23,12 @@ mod tests;
 pub use crew::{examples, site_time_zone};
 
 use anyhow::ensure;
+use covered::{Covered, cover, covering, uncover};
 use domain::asset::Technician;
 use domain::case::FailureMode;
 use domain::decision::{Approved, By, Proposal};
 use domain::work_order::{Scheduled, SchedulingFailed, Slot, Withdrawn};
-use domain::{AssetId, CaseId, Event, EventId, TechnicianId, Timestamp, WorkOrderId};
+use domain::{CaseId, Event, EventId, TechnicianId, Timestamp, WorkOrderId};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use runtime::{Agent, Ctx, Failure};
@@ -85,7 +90,11 @@ pub struct Scheduling {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     orders: BTreeMap<WorkOrderId, Order>,
-    waiting: BTreeMap<EventId, Waiting>,
+    /// Approvals that want a slot.
+    waiting: BTreeMap<EventId, Wanted>,
+    /// Approvals that need none as long as an order for another case of their asset is open.
+    covered: BTreeMap<EventId, Covered>,
+    /// Of the open cases.
     failure_modes: BTreeMap<CaseId, FailureMode>,
     crew: BTreeMap<TechnicianId, Technician>,
     #[serde(with = "jiff::fmt::serde::tz::optional")]
@@ -96,18 +105,24 @@ pub struct State {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Order {
     approval: EventId,
-    case: Option<CaseId>,
-    asset: AssetId,
+    proposal: Proposal,
     technician: TechnicianId,
     start_at: Timestamp,
     end_at: Timestamp,
+    /// Somebody is at work, or was.
+    begun: bool,
 }
 
-/// An approval that found no slot so far.
+/// What is to be booked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Waiting {
+struct Wanted {
     proposal: Proposal,
-    n_retries: u32,
+    /// A person asked for it: other work on the asset does not make it needless.
+    by_person: bool,
+    /// How often a slot was looked for.
+    n_attempts: u32,
+    /// The order that it has, whose technician is no longer in the crew.
+    order: Option<WorkOrderId>,
 }
 
 /// What it hears.
@@ -116,7 +131,13 @@ pub enum Message {
     Approved(Approved),
     /// What was booked, by this agent.
     Scheduled(Box<Scheduled>),
-    /// Work that is done, or that will not be.
+    /// An approval that an order covers, as this agent said.
+    Covered(EventId, Proposal, WorkOrderId),
+    /// Work that began, or went on.
+    Started(WorkOrderId),
+    /// A repair that is done.
+    Repaired(WorkOrderId),
+    /// Work that ended without a repair, or that will not be done.
     Over(WorkOrderId),
     /// A case, and how its asset seems to fail.
     CaseOpened(CaseId, FailureMode),
@@ -134,7 +155,7 @@ pub enum Message {
 
 impl Agent for Scheduling {
     const NAME: &'static str = "scheduling";
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
     type Settings = Settings;
     type Deps = TimeZone;
     type State = State;
@@ -167,6 +188,13 @@ impl Agent for Scheduling {
         match event {
             Event::MaintenanceApproved(approved) => Some(Message::Approved(approved.clone())),
             Event::MaintenanceScheduled(scheduled) => Some(Message::Scheduled(Box::new(scheduled.clone()))),
+            Event::SchedulingFailed(failed) => {
+                Some(Message::Covered(failed.approval, failed.proposal.clone(), failed.covered_by?))
+            }
+            Event::WorkOrderStarted(started) => Some(Message::Started(started.work_order)),
+            Event::MaintenanceCompleted(completed) if completed.fault_found => {
+                Some(Message::Repaired(completed.work_order))
+            }
             Event::MaintenanceCompleted(completed) => Some(Message::Over(completed.work_order)),
             Event::WorkOrderCancelled(cancelled) => Some(Message::Over(cancelled.work_order)),
             Event::TechnicianDeclared { technician, .. } => Some(Message::Joined(technician.clone())),
@@ -183,15 +211,43 @@ impl Agent for Scheduling {
     async fn handle(&self, state: &mut State, message: Message, ctx: &mut Ctx) -> Result<(), Failure> {
         match message {
             Message::Approved(approved) => self.approved(state, approved, ctx),
-            Message::Scheduled(scheduled) => booked(state, *scheduled),
+            Message::Scheduled(scheduled) => {
+                let (order, start_at) = (scheduled.work_order, scheduled.start_at);
+                booked(state, *scheduled);
+                // One that was moved may have become too late for what it covered.
+                let is_late = |covered: &Covered| covered.proposal.due_at.is_some_and(|due| due < start_at);
+                uncover(state, order, is_late, ctx);
+                // Its technician may have been removed before this was heard.
+                reassign(state, |id, _| id == order, ctx);
+            }
+            Message::Covered(approval, proposal, order) => {
+                // One that was booked for it with other settings does not count.
+                state.orders.retain(|_, order| order.approval != approval);
+                // Its case may have ended before this was heard.
+                if proposal.case.is_some_and(|case| state.failure_modes.contains_key(&case)) {
+                    cover(state, approval, proposal, order);
+                }
+            }
+            Message::Started(id) => {
+                if let Some(order) = state.orders.get_mut(&id) {
+                    order.begun = true;
+                }
+                stays(state, id, ctx);
+            }
+            Message::Repaired(order) => {
+                over(state, order, ctx);
+                covered::repaired(state, order, ctx);
+            }
             Message::Over(order) => {
-                state.orders.remove(&order);
+                over(state, order, ctx);
+                uncover(state, order, |_| true, ctx);
             }
             Message::CaseOpened(case, failure_mode) => {
                 state.failure_modes.insert(case, failure_mode);
             }
             Message::CaseClosed(case) => {
                 state.failure_modes.remove(&case);
+                state.covered.retain(|_, covered| covered.proposal.case != Some(case));
                 withdraw(state, case, ctx);
             }
             Message::Joined(mut technician) => {
@@ -200,14 +256,23 @@ impl Agent for Scheduling {
                     state.crew.retain(|_, other| !other.example);
                 }
                 state.crew.insert(technician.id.clone(), technician);
+                // With another crew the attempts count from the start, but that there was no slot is said already.
+                for (approval, wanted) in &mut state.waiting {
+                    wanted.n_attempts = wanted.n_attempts.min(1);
+                    ctx.wake_at(approval.to_string(), ctx.now());
+                }
             }
             Message::Left(technician) => {
                 state.crew.remove(&technician);
+                reassign(state, |_, order| order.technician == technician, ctx);
             }
             Message::Site(time_zone) => state.time_zone = Some(time_zone),
             Message::Retry(approval) => {
-                if let Some(Waiting { proposal, n_retries }) = state.waiting.remove(&approval) {
-                    self.book(state, approval, proposal, n_retries + 1, ctx);
+                let Some(wanted) = state.waiting.remove(&approval) else { return Ok(()) };
+                let order = wanted.order.and_then(|order| state.orders.get(&order));
+                // Its technician may be back.
+                if order.is_none_or(|order| !state.crew.contains_key(&order.technician)) {
+                    self.book(state, approval, wanted, ctx);
                 }
             }
         }
@@ -217,48 +282,65 @@ impl Agent for Scheduling {
 
 impl Scheduling {
     fn approved(&self, state: &mut State, Approved { proposal, by, .. }: Approved, ctx: &mut Ctx) {
-        let approval = ctx.event();
-        let covering = state.orders.iter().find(|(_, order)| {
-            let same_case = proposal.case.is_some() && order.case == proposal.case;
-            // A person who asks for more work on the asset gets it; the policy does not pile it up.
-            same_case || (!matches!(by, By::Person(_)) && order.asset == proposal.asset)
-        });
-        if let Some((id, order)) = covering {
-            let reason = format!("work order {id} from {} covers it already", order.start_at);
-            let covered_by = Some(*id);
-            let failed = SchedulingFailed { approval, proposal, reasons: vec![reason], covered_by };
-            ctx.emit(Event::SchedulingFailed(failed));
-            return;
-        }
+        let by_person = matches!(by, By::Person(_));
+        // A newer approval of a case takes the place of one that waits.
+        let older = |wanted: &Wanted| wanted.order.is_none() && wanted.proposal.case == proposal.case;
         if proposal.case.is_some() {
-            state.waiting.retain(|_, waiting| waiting.proposal.case != proposal.case);
+            state.waiting.retain(|_, wanted| !older(wanted));
         }
-        self.book(state, approval, proposal, 0, ctx);
+        self.book(state, ctx.event(), Wanted { proposal, by_person, n_attempts: 0, order: None }, ctx);
     }
 
-    fn book(&self, state: &mut State, approval: EventId, proposal: Proposal, n_retries: u32, ctx: &mut Ctx) {
-        match self.search(state, &proposal, ctx.now()) {
+    fn book(&self, state: &mut State, approval: EventId, wanted: Wanted, ctx: &mut Ctx) {
+        let found = self.search(state, &wanted.proposal, ctx.now());
+        let earliest = found.as_ref().ok().map(|(best, _)| best.start_at);
+        if let Some((covered_by, start_at)) = covering(state, &wanted, earliest) {
+            let reasons = vec![format!("work order {covered_by} from {start_at} covers it already")];
+            let proposal = wanted.proposal;
+            cover(state, approval, proposal.clone(), covered_by);
+            let covered_by = Some(covered_by);
+            ctx.emit(Event::SchedulingFailed(SchedulingFailed { approval, proposal, reasons, covered_by }));
+            return;
+        }
+        match found {
             Ok((best, alternatives)) => {
-                let work_order = WorkOrderId(ctx.id());
-                let scheduled = self.describe(state, work_order, approval, proposal, &best, &alternatives, ctx.now());
+                let moved = wanted.order.and_then(|order| state.orders.get(&order));
+                let moved =
+                    moved.map(|order| format!("; {}, who was to do it, is no longer in the crew", order.technician));
+                let work_order = wanted.order.unwrap_or_else(|| WorkOrderId(ctx.id()));
+                let proposal = wanted.proposal;
+                let mut scheduled =
+                    self.describe(state, work_order, approval, proposal, &best, &alternatives, ctx.now());
+                scheduled.reason.extend(moved);
                 booked(state, scheduled.clone());
                 ctx.emit(Event::MaintenanceScheduled(scheduled));
             }
-            Err(mut reasons) => {
-                let Settings { retry_minutes, retries_max, .. } = self.settings;
-                if n_retries < retries_max {
-                    ctx.wake_at(approval.to_string(), ctx.now() + SignedDuration::from_mins(retry_minutes));
-                    state.waiting.insert(approval, Waiting { proposal: proposal.clone(), n_retries });
-                    if 0 < n_retries {
-                        return;
-                    }
-                    reasons.push(format!("it is tried again every {retry_minutes} min, {retries_max} times"));
-                } else {
-                    reasons.push(format!("given up after {} attempts", n_retries + 1));
-                }
-                ctx.emit(Event::SchedulingFailed(SchedulingFailed { approval, proposal, reasons, covered_by: None }));
-            }
+            Err(reasons) => self.wait(state, approval, wanted, reasons, ctx),
         }
+    }
+
+    /// Keeps what cannot be booked for another attempt, and says so once; in the end it is given up.
+    fn wait(&self, state: &mut State, approval: EventId, wanted: Wanted, mut reasons: Vec<String>, ctx: &mut Ctx) {
+        let Settings { retry_minutes, retries_max, .. } = self.settings;
+        let n_retries = wanted.n_attempts;
+        if let Some((id, order)) = wanted.order.and_then(|order| state.orders.get_key_value(&order)) {
+            reasons.push(format!(
+                "work order {id} is still booked for {}, who is no longer in the crew",
+                order.technician
+            ));
+        }
+        let proposal = wanted.proposal.clone();
+        if n_retries < retries_max {
+            ctx.wake_at(approval.to_string(), ctx.now() + SignedDuration::from_mins(retry_minutes));
+            state.waiting.insert(approval, Wanted { n_attempts: n_retries + 1, ..wanted });
+            if 0 < n_retries {
+                return;
+            }
+            reasons.push(format!("it is tried again every {retry_minutes} min, {retries_max} times"));
+        } else {
+            reasons.push(format!("given up after {} attempts", n_retries + 1));
+        }
+        ctx.emit(Event::SchedulingFailed(SchedulingFailed { approval, proposal, reasons, covered_by: None }));
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place describes an order, from all that is known of it")]
@@ -322,13 +404,36 @@ impl Scheduling {
     }
 }
 
-/// Gives up what waits for a case that is over.
+/// Forgets an order that takes nobody's time any more.
+fn over(state: &mut State, id: WorkOrderId, ctx: &mut Ctx) {
+    state.orders.remove(&id);
+    stays(state, id, ctx);
+}
+
+/// An order is not to be moved any more.
+fn stays(state: &mut State, id: WorkOrderId, ctx: &mut Ctx) {
+    for (approval, _) in state.waiting.extract_if(.., |_, wanted| wanted.order == Some(id)) {
+        ctx.cancel_wake(approval.to_string());
+    }
+}
+
+/// Has those orders booked anew that nobody has begun and whose technician is no longer in the crew.
+fn reassign(state: &mut State, is_meant: impl Fn(WorkOrderId, &Order) -> bool, ctx: &mut Ctx) {
+    for (id, order) in &state.orders {
+        let is_theirs = order.begun || state.crew.contains_key(&order.technician);
+        if is_meant(*id, order) && !is_theirs && !state.waiting.contains_key(&order.approval) {
+            let proposal = order.proposal.clone();
+            let wanted = Wanted { proposal, by_person: false, n_attempts: 0, order: Some(*id) };
+            state.waiting.insert(order.approval, wanted);
+            ctx.wake_at(order.approval.to_string(), ctx.now());
+        }
+    }
+}
+
+/// Gives up what waits for a case that is over. An order that is there already is for people to call off.
 fn withdraw(state: &mut State, case: CaseId, ctx: &mut Ctx) {
-    let over = |waiting: &Waiting| waiting.proposal.case == Some(case);
-    let approvals: Vec<EventId> =
-        state.waiting.iter().filter(|(_, waiting)| over(waiting)).map(|(approval, _)| *approval).collect();
-    for approval in approvals {
-        let Some(Waiting { proposal, .. }) = state.waiting.remove(&approval) else { continue };
+    let over = |wanted: &Wanted| wanted.proposal.case == Some(case) && wanted.order.is_none();
+    for (approval, Wanted { proposal, .. }) in state.waiting.extract_if(.., |_, wanted| over(wanted)) {
         ctx.cancel_wake(approval.to_string());
         let reason = "its case was closed before a slot was found".to_owned();
         ctx.emit(Event::ApprovalWithdrawn(Withdrawn { approval, proposal, reason }));
@@ -345,8 +450,9 @@ fn lowercase(skills: &mut [String]) {
 /// Takes note of a booking. One that was made for the same approval with other settings does not count.
 fn booked(state: &mut State, scheduled: Scheduled) {
     let Scheduled { work_order, approval, proposal, technician, start_at, end_at, .. } = scheduled;
+    let is_same = |other: &Proposal| proposal.case.is_some() && other.case == proposal.case;
     state.waiting.remove(&approval);
+    state.covered.retain(|covered, Covered { proposal, .. }| *covered != approval && !is_same(proposal));
     state.orders.retain(|_, order| order.approval != approval);
-    let order = Order { approval, case: proposal.case, asset: proposal.asset, technician, start_at, end_at };
-    state.orders.insert(work_order, order);
+    state.orders.insert(work_order, Order { approval, proposal, technician, start_at, end_at, begun: false });
 }

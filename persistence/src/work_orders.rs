@@ -244,18 +244,35 @@ fn is_open() -> sea_orm::sea_query::SimpleExpr {
     row::Column::State.is_in(State::ALL.into_iter().filter(|state| state.is_open()).map(State::as_str))
 }
 
-/// A repair was booked.
+/// A repair was booked, or one that nobody has begun was moved.
 pub(crate) async fn scheduled(tx: &impl ConnectionTrait, event: &NewEvent, order: &Scheduled) -> Result<(), DbErr> {
     let overlapping = row::Entity::find()
         .filter(row::Column::Technician.eq(order.technician.as_str()))
         .filter(is_open())
         .filter(row::Column::StartAt.lt(micros(order.end_at)))
         .filter(row::Column::EndAt.gt(micros(order.start_at)))
+        .filter(row::Column::Id.ne(order.work_order.to_string()))
         .count(tx)
         .await?;
     if 0 < overlapping {
         let (technician, start_at, end_at) = (&order.technician, order.start_at, order.end_at);
         return Err(DbErr::Custom(format!("{technician} has another order between {start_at} and {end_at}")));
+    }
+    let moved = row::Entity::update_many()
+        .col_expr(row::Column::Technician, Expr::value(order.technician.as_str()))
+        .col_expr(row::Column::StartAt, Expr::value(micros(order.start_at)))
+        .col_expr(row::Column::EndAt, Expr::value(micros(order.end_at)))
+        .col_expr(row::Column::Score, Expr::value(order.score))
+        .col_expr(row::Column::Reason, Expr::value(order.reason.as_str()))
+        .col_expr(row::Column::Data, Expr::value(texts::json(order)?))
+        .col_expr(row::Column::EventId, Expr::value(event.id.to_string()))
+        .filter(row::Column::Id.eq(order.work_order.to_string()))
+        .filter(row::Column::Approval.eq(order.approval.to_string()))
+        .filter(row::Column::State.eq(State::Scheduled.as_str()))
+        .exec(tx)
+        .await?;
+    if 0 < moved.rows_affected {
+        return Ok(());
     }
     let row = row::Model {
         id: order.work_order.to_string(),
@@ -400,6 +417,29 @@ mod tests {
         book(&mut story, scheduled(4, None, "tech-2", 300, 400)).await?;
         book(&mut story, scheduled(5, None, "tech-2", 400, 500)).await?;
         assert_eq!(list(&story.history, &Filter::default(), &Start::Offset(0), 10).await?.rows.len(), 3);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_order_that_nobody_has_begun_can_be_moved() -> Outcome {
+        // Given an order of somebody who leaves,
+        let mut story = Story::begin().await?;
+        book(&mut story, scheduled(1, Some(1), "tech-1", 100, 200)).await?;
+        book(&mut story, scheduled(2, None, "tech-2", 300, 400)).await?;
+        // when it is booked again for somebody else,
+        let taken = scheduled(1, Some(1), "tech-2", 350, 450);
+        assert!(book(&mut story, taken).await.is_err(), "not for a time that is taken");
+        let moved = scheduled(1, Some(1), "tech-2", 150, 250);
+        let event = book(&mut story, moved.clone()).await?;
+        // then it is the same order, and theirs,
+        let known = get(&story.history, order(1)).await?.expect("it was booked");
+        assert_eq!((known.order, known.event, known.state), (moved, event, State::Scheduled));
+        let of = |technician: &str| Filter { technician: Some(technician.into()), ..Filter::default() };
+        assert_eq!(list(&story.history, &of("tech-1"), &Start::Offset(0), 10).await?.rows, []);
+        assert_eq!(list(&story.history, &of("tech-2"), &Start::Offset(0), 10).await?.rows.len(), 2);
+        // and once it has begun it stays where it is.
+        story.tell(0, None, started(1, Some(case(1)))).await?;
+        assert!(book(&mut story, scheduled(1, Some(1), "tech-3", 500, 600)).await.is_err());
         Ok(())
     }
 

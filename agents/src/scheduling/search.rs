@@ -60,7 +60,7 @@ impl Scheduling {
             return Err(vec![format!("no technician is skilled in {}", ours.skills.join(" or "))]);
         }
         let mut others: Vec<Job<'_>> =
-            state.waiting.values().map(|waiting| self.job(state, &waiting.proposal)).filter(is_known).collect();
+            state.waiting.values().map(|wanted| self.job(state, &wanted.proposal)).filter(is_known).collect();
         others.sort_by_key(|job| Reverse(job.proposal.priority));
         others.truncate(WAITING_MAX);
         let our_duration = ours.duration;

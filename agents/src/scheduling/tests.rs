@@ -2,7 +2,7 @@ use super::*;
 use config::Config;
 use domain::asset::{Shift, Site};
 use domain::case::{Closed, Opened, Priority, Resolution};
-use domain::work_order::{Cancelled, Completed};
+use domain::work_order::{Cancelled, Completed, Started};
 use runtime::bench::Bench;
 use uuid::Uuid;
 
@@ -113,6 +113,48 @@ fn completed(order: &Scheduled) -> Event {
         close_out: None,
         by: None,
     })
+}
+
+fn called_off(order: &Scheduled) -> Event {
+    Event::WorkOrderCancelled(Cancelled {
+        work_order: order.work_order,
+        case: order.proposal.case,
+        asset: order.proposal.asset.clone(),
+        by: "shift".to_owned(),
+        reason: "the press is sold".to_owned(),
+    })
+}
+
+fn nothing_found(order: &Scheduled) -> Event {
+    let Event::MaintenanceCompleted(done) = completed(order) else { unreachable!("it is made so") };
+    Event::MaintenanceCompleted(Completed { fault_found: false, ..done })
+}
+
+fn removed(technician: &str) -> Event {
+    Event::TechnicianRemoved { technician: technician.into(), by: "console".to_owned() }
+}
+
+fn closed(case: u128) -> Event {
+    let case = CaseId(Uuid::from_u128(case));
+    Event::CaseClosed(Closed { case, resolution: Resolution::ReturnedToNormal, reason: String::new() })
+}
+
+/// Whatever has to be done at once.
+async fn at_once(bench: &mut Bench<Scheduling>) -> Vec<Event> {
+    bench.advance(bench.now()).await
+}
+
+/// Two cases of one press: an order for the first one, and the approval of the second, which it covers.
+async fn two_cases(bench: &mut Bench<Scheduling>) -> (Scheduled, EventId) {
+    for case in [1, 2] {
+        bench.feed(opened(case, FailureMode("abnormal_temperature".to_owned()))).await;
+    }
+    let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+    bench.feed(Event::MaintenanceScheduled(order.clone())).await;
+    let covered = failed(&bench.feed(approved(of_case(2, "press"))).await);
+    assert_eq!(covered.covered_by, Some(order.work_order));
+    bench.feed(Event::SchedulingFailed(covered.clone())).await;
+    (order, covered.approval)
 }
 
 #[tokio::test]
@@ -317,16 +359,110 @@ async fn a_closed_case_is_forgotten() {
 async fn an_order_that_was_called_off_frees_its_slot_and_its_case() {
     let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
     let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
-    let called_off = Cancelled {
-        work_order: order.work_order,
-        case: order.proposal.case,
-        asset: order.proposal.asset.clone(),
-        by: "shift".to_owned(),
-        reason: "the press is sold".to_owned(),
-    };
-    assert_eq!(bench.feed(Event::WorkOrderCancelled(called_off)).await, []);
+    assert_eq!(bench.feed(called_off(&order)).await, []);
     let again = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
     assert_eq!(again.start_at, order.start_at);
+}
+
+#[tokio::test]
+async fn what_an_order_covered_is_booked_by_itself_when_it_ends_without_a_repair() {
+    for end in [called_off, nothing_found] {
+        // Given a second case that the order for the first one covers,
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+        let (order, approval) = two_cases(&mut bench).await;
+        // when the order ends and nothing was repaired,
+        assert_eq!(bench.feed(end(&order)).await, []);
+        // then the second case gets the slot that is free again, once.
+        let again = scheduled(&at_once(&mut bench).await);
+        assert_eq!((again.approval, again.start_at), (approval, order.start_at));
+        assert_eq!(again.proposal.case, Some(CaseId(Uuid::from_u128(2))));
+        assert_eq!(bench.advance(bench.now() + SignedDuration::from_hours(9999)).await, []);
+    }
+}
+
+#[tokio::test]
+async fn what_an_order_covered_does_not_pile_up_when_it_is_called_off() {
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    let (order, _) = two_cases(&mut bench).await;
+    bench.feed(opened(3, FailureMode::sensor_fault())).await;
+    let third = failed(&bench.feed(approved(of_case(3, "press"))).await);
+    bench.feed(called_off(&order)).await;
+    let said = at_once(&mut bench).await;
+    let [Event::MaintenanceScheduled(second), Event::SchedulingFailed(covered)] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((covered.approval, covered.covered_by), (third.approval, Some(second.work_order)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_booked_once_its_order_is_called_off_is_told_and_tried_again() {
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    let (order, approval) = two_cases(&mut bench).await;
+    bench.feed(removed("ana")).await;
+    bench.feed(called_off(&order)).await;
+    let told = failed(&at_once(&mut bench).await);
+    assert_eq!((told.approval, told.covered_by), (approval, None));
+    bench.feed(joined(technician("bea", &["mechanical"], 1.0))).await;
+    assert_eq!(scheduled(&at_once(&mut bench).await).approval, approval);
+}
+
+#[tokio::test]
+async fn a_case_that_an_order_covered_ends_with_its_repair() {
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    let (order, _) = two_cases(&mut bench).await;
+    let said = bench.feed(completed(&order)).await;
+    let [Event::CaseClosed(closed)] = &said[..] else { panic!("the second case is closed, not {said:?}") };
+    assert_eq!((closed.case, closed.resolution), (CaseId(Uuid::from_u128(2)), Resolution::Repaired));
+    assert!(closed.reason.contains(&order.work_order.to_string()), "{}", closed.reason);
+    assert_eq!(at_once(&mut bench).await, [], "nothing is left to be booked");
+}
+
+#[tokio::test]
+async fn a_covered_case_that_ended_is_not_booked() {
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    let (order, _) = two_cases(&mut bench).await;
+    assert_eq!(bench.feed(closed(2)).await, []);
+    bench.feed(called_off(&order)).await;
+    assert_eq!(at_once(&mut bench).await, []);
+}
+
+#[tokio::test]
+async fn an_order_that_comes_too_late_for_a_case_does_not_cover_it() {
+    // Given an order on Thursday week,
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+    let start_at = at("2026-01-08T08:00:00Z");
+    let late = Scheduled { start_at, end_at: start_at + SignedDuration::from_hours(2), ..order };
+    bench.feed(Event::MaintenanceScheduled(late.clone())).await;
+    // when a second case of the press is due before that,
+    let due = |case, due_at| Proposal { due_at: Some(at(due_at)), ..of_case(case, "press") };
+    let second = scheduled(&bench.feed(approved(due(2, "2026-01-02T00:00:00Z"))).await);
+    // then it gets an order of its own;
+    assert_eq!(second.start_at, at("2026-01-01T08:00:00Z"));
+    // but one that cannot be done before an order that is there does not get a later one.
+    let third = failed(&bench.feed(approved(due(3, "2026-01-01T04:00:00Z"))).await);
+    assert_eq!(third.covered_by, Some(second.work_order));
+}
+
+#[tokio::test]
+async fn what_the_log_says_is_covered_is_so_even_if_it_would_be_booked_today() {
+    // Given a log in which an order covers a case for which it comes too late,
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+    bench.feed(opened(2, FailureMode("abnormal_temperature".to_owned()))).await;
+    let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+    let start_at = at("2026-01-08T08:00:00Z");
+    let late = Scheduled { start_at, end_at: start_at + SignedDuration::from_hours(2), ..order };
+    bench.feed(Event::MaintenanceScheduled(late.clone())).await;
+    let second = Proposal { due_at: Some(at("2026-01-02T00:00:00Z")), ..of_case(2, "press") };
+    let not_said = scheduled(&bench.feed(approved(second.clone())).await);
+    let covered_by = Some(late.work_order);
+    let approval = not_said.approval;
+    let in_log = SchedulingFailed { approval, proposal: second, reasons: vec![String::new()], covered_by };
+    assert_eq!(bench.feed(Event::SchedulingFailed(in_log)).await, []);
+    // then the slot is free,
+    let other = scheduled(&bench.feed(approved(proposal("drill", None))).await);
+    assert_eq!(other.start_at, not_said.start_at);
+    // and the case is booked when that order is called off.
+    bench.feed(called_off(&late)).await;
+    assert_eq!(scheduled(&at_once(&mut bench).await).approval, approval);
 }
 
 #[tokio::test]
@@ -375,6 +511,82 @@ async fn the_crew_is_who_the_log_says() {
     let technician = "ana".into();
     bench.feed(Event::TechnicianRemoved { technician, by: "console".to_owned() }).await;
     failed(&bench.feed(approved(proposal("b", None))).await);
+}
+
+#[tokio::test]
+async fn the_orders_of_somebody_who_is_removed_are_moved_to_somebody_else() {
+    // Given three orders of one technician, of which one has begun,
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 9.0)]).await;
+    let mut orders = Vec::new();
+    for asset in ["a", "b", "c"] {
+        orders.push(scheduled(&bench.feed(approved(proposal(asset, None))).await));
+    }
+    let Scheduled { work_order, ref proposal, .. } = orders[0];
+    let (asset, by) = (proposal.asset.clone(), "ana".to_owned());
+    bench.feed(Event::WorkOrderStarted(Started { work_order, case: None, asset, by, reason: None })).await;
+    bench.feed(joined(technician("bea", &["mechanical"], 1.0))).await;
+    // when she is removed,
+    assert_eq!(bench.feed(removed("ana")).await, []);
+    let said = at_once(&mut bench).await;
+    // then the others are moved, each the same order still.
+    let moved: Vec<Scheduled> = said
+        .iter()
+        .map(|event| match event {
+            Event::MaintenanceScheduled(order) => order.clone(),
+            other => panic!("an order is booked, not {other:?}"),
+        })
+        .collect();
+    let which =
+        |orders: &[Scheduled]| orders.iter().map(|order| (order.work_order, order.approval)).collect::<Vec<_>>();
+    assert_eq!(which(&moved), which(&orders[1..]));
+    assert!(moved.iter().all(|order| order.technician.as_str() == "bea"), "{moved:?}");
+    assert!(moved[0].end_at <= moved[1].start_at, "nobody is booked twice");
+    assert!(moved[0].reason.ends_with("; ana, who was to do it, is no longer in the crew"), "{}", moved[0].reason);
+    assert_eq!(bench.advance(bench.now() + SignedDuration::from_hours(9999)).await, []);
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_else_can_take_is_told_and_moved_as_soon_as_somebody_joins() {
+    let mut bench = bench(vec![technician("ana", &["mechanical"], 9.0)]).await;
+    let order = scheduled(&bench.feed(approved(of_case(1, "press"))).await);
+    bench.feed(removed("ana")).await;
+    let told = failed(&at_once(&mut bench).await);
+    assert_eq!((told.approval, told.covered_by), (order.approval, None));
+    assert!(told.reasons[1].ends_with("is still booked for ana, who is no longer in the crew"), "{:?}", told.reasons);
+    // It is the case's order still,
+    assert_eq!(failed(&bench.feed(approved(of_case(1, "press"))).await).covered_by, Some(order.work_order));
+    // until somebody joins.
+    bench.feed(joined(technician("bea", &["mechanical"], 1.0))).await;
+    let moved = scheduled(&at_once(&mut bench).await);
+    assert_eq!((moved.work_order, moved.technician.as_str()), (order.work_order, "bea"));
+}
+
+#[tokio::test]
+async fn an_order_stays_where_it_is_when_its_technician_is_back_or_it_is_over_or_has_begun() {
+    let back = |_: &Scheduled| joined(technician("ana", &["mechanical"], 1.0));
+    let begun = |order: &Scheduled| {
+        let (asset, by) = (order.proposal.asset.clone(), "bea".to_owned());
+        Event::WorkOrderStarted(Started { work_order: order.work_order, case: None, asset, by, reason: None })
+    };
+    for happens in [back, begun, called_off] {
+        let mut bench = bench(vec![technician("ana", &["mechanical"], 1.0)]).await;
+        let order = scheduled(&bench.feed(approved(proposal("press", None))).await);
+        bench.feed(removed("ana")).await;
+        bench.feed(happens(&order)).await;
+        assert_eq!(at_once(&mut bench).await, []);
+        bench.feed(joined(technician("bea", &["mechanical"], 1.0))).await;
+        assert_eq!(bench.advance(bench.now() + SignedDuration::from_hours(9999)).await, []);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_slot_is_tried_at_once_when_somebody_joins() {
+    let mut bench = bench(Vec::new()).await;
+    let waiting = failed(&bench.feed(approved(proposal("press", None))).await);
+    bench.feed(joined(technician("elec", &["electrical"], 1.0))).await;
+    assert_eq!(at_once(&mut bench).await, [], "that there is no slot is said already");
+    bench.feed(joined(technician("ana", &["mechanical"], 1.0))).await;
+    assert_eq!(scheduled(&at_once(&mut bench).await).approval, waiting.approval);
 }
 
 fn crew_error(path: &str, technicians: &str) -> String {
