@@ -1,17 +1,21 @@
 //! Decides what may be approved by itself, and asks a person about the rest.
 //!
 //! Takes in: `MaintenancePredicted`, `DecisionReceived`, `MaintenanceRequested`, `CaseClosed`, `WorkOrderCancelled`
-//! (its case is undecided again), `GoldenPathStarted` (a demonstration may want a person to be asked), its timers.
+//! (its case is asked about again), `GoldenPathStarted` (a demonstration may want a person to be asked), its own
+//! `DecisionRequired`, `MaintenanceApproved` and `MaintenanceDeclined`, its timers.
 //! Emits: `DecisionRequired`, `DecisionExpired`, `MaintenanceApproved`, `MaintenanceDeclined`.
-//! Remembers: the open questions, and which cases are asked about or decided. At most one question is
-//! open for a case, and none is dropped silently: it is answered, it expires as it said it would, a surer
-//! prognosis falls under the policy before a person has taken it up, or its case closes.
+//! Remembers: the open questions, which cases are asked about or decided, and what it said and has not heard yet. At
+//! most one question is open for a case, and none is dropped silently: it is answered, it expires as it said it would,
+//! a surer prognosis falls under the policy before a person has taken it up, or its case closes.
+//!
+//! The log has the last word: what was asked or decided with other settings still stands.
 
 use anyhow::ensure;
 use domain::case::Priority;
 use domain::decision::{Approved, By, Declined, Expired, Meaning, OnExpiry, Proposal, Received, Requested, Required};
 use domain::prediction::{Outlook, Prediction};
-use domain::{CaseId, CorrelationId, DecisionRequestId, Event, Timestamp};
+use domain::work_order::Cancelled;
+use domain::{CaseId, CorrelationId, DecisionRequestId, Event, EventId, Timestamp};
 use jiff::SignedDuration;
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
@@ -19,6 +23,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Closed cases, and demonstrations, that are remembered for messages which arrive late.
 const RECENT_MAX: usize = 1024;
+/// What the key of a timer begins with that is about a case whose work was called off.
+const AGAIN: &str = "again/";
 /// Answers that a question offers.
 const OPTIONS: [&str; 4] = ["approve", "reject", "defer", "escalate"];
 /// Furthest that a prognosis moves a date, so that none leaves the calendar.
@@ -62,11 +68,24 @@ pub struct HumanDecision {
 pub struct State {
     questions: BTreeMap<DecisionRequestId, Question>,
     /// Cases that were asked about or decided and are not closed yet.
-    cases: BTreeMap<CaseId, Option<DecisionRequestId>>,
+    cases: BTreeMap<CaseId, Standing>,
     /// Cases closed lately: a prognosis that was under way meanwhile is too late.
     closed: VecDeque<CaseId>,
     /// Demonstrations in which a person is to be asked.
     asked_for: VecDeque<CorrelationId>,
+    /// What was said of which case and not heard yet, in order.
+    said: VecDeque<(EventId, CaseId)>,
+}
+
+/// How far the decision on a case has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Standing {
+    /// A question is open.
+    Asked(DecisionRequestId),
+    /// It is approved, or declined.
+    Decided(Proposal),
+    /// It was approved, and the work was called off; why, in words.
+    CalledOff(Proposal, String),
 }
 
 /// A question that waits for its answer.
@@ -79,6 +98,8 @@ struct Question {
     escalations: u32,
     /// A person has answered, though not finally: it is theirs to settle.
     in_hand: bool,
+    /// The policy has settled it, as far as this agent knows: the log may say otherwise, and then it is open.
+    is_settled: bool,
     /// Longest time to answer, each time it is asked.
     within: SignedDuration,
 }
@@ -93,8 +114,14 @@ pub enum Message {
     Requested(Requested),
     /// The end of a case.
     CaseClosed(CaseId),
-    /// The work for a case was called off.
-    CalledOff(CaseId),
+    /// The work for a case was called off; why, in words.
+    CalledOff(CaseId, String),
+    /// A case is to be asked about again.
+    Again(CaseId),
+    /// What was asked, by this agent.
+    Asked(Box<Required>),
+    /// What was decided, by this agent.
+    Decided(Proposal),
     /// A demonstration in which a person is to be asked.
     AskedFor,
     /// The deadline of a question.
@@ -103,6 +130,7 @@ pub enum Message {
 
 impl Agent for HumanDecision {
     const NAME: &'static str = "human_decision";
+    const STATE_VERSION: u16 = 2;
     type Settings = Settings;
     type Deps = ();
     type State = State;
@@ -131,9 +159,17 @@ impl Agent for HumanDecision {
             Event::DecisionReceived(received) => Some(Message::Received(received.clone())),
             Event::MaintenanceRequested(requested) => Some(Message::Requested(requested.clone())),
             Event::CaseClosed(closed) => Some(Message::CaseClosed(closed.case)),
-            Event::WorkOrderCancelled(cancelled) => cancelled.case.map(Message::CalledOff),
+            Event::WorkOrderCancelled(Cancelled { case, by, reason, .. }) => {
+                Some(Message::CalledOff((*case)?, format!("its work was called off by {by}: {reason}")))
+            }
+            Event::DecisionRequired(required) => Some(Message::Asked(Box::new(required.clone()))),
+            Event::MaintenanceApproved(approved) => Some(Message::Decided(approved.proposal.clone())),
+            Event::MaintenanceDeclined(declined) => Some(Message::Decided(declined.proposal.clone())),
             Event::GoldenPathStarted { include_decision: true, .. } => Some(Message::AskedFor),
-            Event::TimerDue { agent, key } if agent == Self::NAME => Some(Message::Due(key.as_str().into())),
+            Event::TimerDue { agent, key } if agent == Self::NAME => match key.strip_prefix(AGAIN) {
+                Some(case) => Some(Message::Again(case.parse().ok()?)),
+                None => Some(Message::Due(key.as_str().into())),
+            },
             _ => None,
         }
     }
@@ -144,16 +180,21 @@ impl Agent for HumanDecision {
             Message::Received(received) => self.received(state, received, ctx),
             Message::Requested(requested) => requested_outright(state, requested, ctx),
             Message::CaseClosed(case) => {
-                if let Some(Some(request)) = state.cases.remove(&case) {
+                if let Some(Standing::Asked(request)) = state.cases.remove(&case) {
                     withdraw(state, &request, ctx);
                 }
                 remember(&mut state.closed, case);
             }
-            Message::CalledOff(case) => {
-                if state.cases.get(&case) == Some(&None) {
-                    state.cases.remove(&case);
+            Message::CalledOff(case, why) => {
+                if let Some(Standing::Decided(proposal)) = state.cases.get(&case).cloned() {
+                    state.cases.insert(case, Standing::CalledOff(proposal, why));
+                    // A log that knows of no question must not give one when it is read again, but for the timer's word.
+                    ctx.wake_at(format!("{AGAIN}{case}"), ctx.now());
                 }
             }
+            Message::Again(case) => self.again(state, case, ctx),
+            Message::Asked(required) => asked(state, *required, ctx),
+            Message::Decided(proposal) => decided(state, proposal, ctx),
             Message::AskedFor => remember(&mut state.asked_for, ctx.correlation().clone()),
             Message::Due(request) => self.due(state, request, ctx),
         }
@@ -168,20 +209,25 @@ impl HumanDecision {
         }
         let proposal = self.propose(prediction, ctx.now());
         let person_wanted = state.asked_for.contains(ctx.correlation());
-        if let Some(open) = state.cases.get(&prediction.case).cloned() {
-            if let (Some(request), Ok(reason), false) = (open, self.policy(prediction), person_wanted) {
-                settle_by_policy(state, request, proposal, reason, ctx);
+        match state.cases.get(&prediction.case).cloned() {
+            Some(Standing::Asked(request)) => {
+                if let (Ok(reason), false) = (self.policy(prediction), person_wanted) {
+                    settle_by_policy(state, request, proposal, reason, ctx);
+                }
+                return;
             }
-            return;
+            Some(Standing::Decided(_)) => return,
+            Some(Standing::CalledOff(..)) | None => {}
         }
         match self.policy(prediction) {
             Ok(reason) if !person_wanted => {
-                state.cases.insert(prediction.case, None);
-                ctx.emit(Event::MaintenanceApproved(Approved { request: None, proposal, by: By::Policy, reason }));
+                state.cases.insert(prediction.case, Standing::Decided(proposal.clone()));
+                let approved = Approved { request: None, proposal, by: By::Policy, reason };
+                say(state, Some(prediction.case), Event::MaintenanceApproved(approved), ctx);
             }
             policy => {
                 let request = DecisionRequestId::new(format!("maintenance_approval_{}", ctx.event()));
-                state.cases.insert(prediction.case, Some(request.clone()));
+                state.cases.insert(prediction.case, Standing::Asked(request.clone()));
                 let half_of_what_is_left = match &prediction.outlook {
                     Outlook::Remaining { remaining_hours } => remaining_hours.p10 / 2.0,
                     Outlook::LimitPassed => 0.0,
@@ -197,11 +243,32 @@ impl HumanDecision {
                     on_expiry: self.settings.on_expiry,
                     escalations: 0,
                     in_hand: false,
+                    is_settled: false,
                     within: hours(half_of_what_is_left.min(self.settings.deadline_hours)),
                 };
                 self.ask(state, request, question, ctx);
             }
         }
+    }
+
+    /// Asks whether work is still wanted that somebody called off. What a person stopped neither the policy nor silence
+    /// begins again.
+    fn again(&self, state: &mut State, case: CaseId, ctx: &mut Ctx) {
+        // A prognosis may have come first.
+        let Some(Standing::CalledOff(proposal, reason)) = state.cases.get(&case).cloned() else { return };
+        let request = DecisionRequestId::new(format!("maintenance_approval_{}", ctx.event()));
+        state.cases.insert(case, Standing::Asked(request.clone()));
+        let question = Question {
+            proposal,
+            reason,
+            deadline: ctx.now(),
+            on_expiry: OnExpiry::Escalate,
+            escalations: 0,
+            in_hand: true,
+            is_settled: false,
+            within: hours(self.settings.deadline_hours),
+        };
+        self.ask(state, request, question, ctx);
     }
 
     /// Why the policy approves, or why a person must decide.
@@ -274,7 +341,7 @@ impl HumanDecision {
         let shortest = hours(self.settings.deadline_minutes_min / 60.0);
         question.deadline = ctx.now() + question.within.min(left).max(shortest);
         ctx.wake_at(request.as_str(), question.deadline);
-        ctx.emit(Event::DecisionRequired(Required {
+        let required = Required {
             request: request.clone(),
             proposal: question.proposal.clone(),
             options: OPTIONS.map(str::to_owned).to_vec(),
@@ -282,7 +349,8 @@ impl HumanDecision {
             deadline: question.deadline,
             on_expiry: question.on_expiry,
             escalations: question.escalations,
-        }));
+        };
+        say(state, question.proposal.case, Event::DecisionRequired(required), ctx);
         state.questions.insert(request, question);
     }
 
@@ -315,10 +383,8 @@ impl HumanDecision {
 
     fn due(&self, state: &mut State, request: DecisionRequestId, ctx: &mut Ctx) {
         // The timer may have fired just before the question was answered or got a new deadline.
-        let Some(question) = state.questions.get(&request).filter(|question| question.deadline <= ctx.now()).cloned()
-        else {
-            return;
-        };
+        let is_due = |question: &&Question| question.deadline <= ctx.now() && !question.is_settled;
+        let Some(question) = state.questions.get(&request).filter(is_due).cloned() else { return };
         ctx.emit(Event::DecisionExpired(Expired { request: request.clone(), outcome: question.on_expiry }));
         let reason = "nobody answered in time, and the question said so".to_owned();
         match question.on_expiry {
@@ -331,43 +397,91 @@ impl HumanDecision {
 
 /// A surer prognosis falls under the policy, so nobody needs to be asked any more.
 fn settle_by_policy(state: &mut State, request: DecisionRequestId, proposal: Proposal, reason: String, ctx: &mut Ctx) {
-    if let Some(question) = state.questions.get_mut(&request).filter(|question| !question.in_hand) {
-        question.proposal = proposal;
-        approve(state, request, By::Policy, reason, ctx);
+    let is_open = |question: &&mut Question| !question.in_hand && !question.is_settled;
+    if let Some(question) = state.questions.get_mut(&request).filter(is_open) {
+        // It goes when this is heard: with other settings it was not settled, and somebody may answer it.
+        question.is_settled = true;
+        ctx.cancel_wake(request.as_str());
+        let case = proposal.case;
+        let approved = Approved { request: Some(request), proposal, by: By::Policy, reason };
+        say(state, case, Event::MaintenanceApproved(approved), ctx);
     }
 }
 
 /// Whoever asks for maintenance outright has approved it; a question about the same case is moot.
-fn requested_outright(state: &mut State, requested: Requested, ctx: &mut Ctx) {
-    if let Some(case) = requested.proposal.case
-        && let Some(Some(request)) = state.cases.insert(case, None)
+fn requested_outright(state: &mut State, Requested { proposal, by, .. }: Requested, ctx: &mut Ctx) {
+    let case = proposal.case;
+    if let Some(case) = case
+        && let Some(Standing::Asked(request)) = state.cases.insert(case, Standing::Decided(proposal.clone()))
     {
         withdraw(state, &request, ctx);
     }
-    let request = DecisionRequestId::new(format!("maintenance_request_{}", ctx.event()));
-    ctx.emit(Event::MaintenanceApproved(Approved {
-        request: Some(request),
-        proposal: requested.proposal,
-        reason: format!("requested by {}", requested.by),
-        by: By::Person(requested.by),
-    }));
+    let request = Some(DecisionRequestId::new(format!("maintenance_request_{}", ctx.event())));
+    let (reason, by) = (format!("requested by {by}"), By::Person(by));
+    say(state, case, Event::MaintenanceApproved(Approved { request, proposal, by, reason }), ctx);
+}
+
+/// Says something of `case`, which the agent will hear in its turn.
+fn say(state: &mut State, case: Option<CaseId>, event: Event, ctx: &mut Ctx) {
+    let word = ctx.emit(event);
+    state.said.extend(case.map(|case| (word, case)));
+}
+
+/// Whether nothing was said of `case` since the word at hand.
+fn is_newest(state: &mut State, case: CaseId, ctx: &Ctx) -> bool {
+    let Some(place) = state.said.iter().position(|(word, _)| *word == ctx.event()) else { return true };
+    // What was said before it and not heard is in no log: it was said with other settings, when the log was read again.
+    state.said.drain(..=place);
+    !state.said.iter().any(|(_, about)| *about == case)
+}
+
+/// What was asked is open, even if nobody would be asked today.
+fn asked(state: &mut State, required: Required, ctx: &mut Ctx) {
+    let Required { request, proposal, reason, deadline, on_expiry, escalations, .. } = required;
+    let Some(case) = proposal.case else { return };
+    if !is_newest(state, case, ctx) || state.closed.contains(&case) {
+        return;
+    }
+    if let Some(Standing::Asked(other)) = state.cases.insert(case, Standing::Asked(request.clone()))
+        && other != request
+    {
+        withdraw(state, &other, ctx);
+    }
+    let known = state.questions.get(&request);
+    let in_hand = known.is_some_and(|known| known.in_hand);
+    let within = known.map_or(deadline.duration_since(ctx.now()), |known| known.within);
+    let question = Question { proposal, reason, deadline, on_expiry, escalations, in_hand, is_settled: false, within };
+    state.questions.insert(request, question);
+}
+
+/// What was decided is so, even if it would be asked about today.
+fn decided(state: &mut State, proposal: Proposal, ctx: &mut Ctx) {
+    let Some(case) = proposal.case else { return };
+    if !is_newest(state, case, ctx) || state.closed.contains(&case) {
+        return;
+    }
+    if let Some(Standing::Asked(request)) = state.cases.insert(case, Standing::Decided(proposal)) {
+        withdraw(state, &request, ctx);
+    }
 }
 
 fn approve(state: &mut State, request: DecisionRequestId, by: By, reason: String, ctx: &mut Ctx) {
     let Some(Question { proposal, .. }) = settle(state, &request, ctx) else { return };
-    ctx.emit(Event::MaintenanceApproved(Approved { request: Some(request), proposal, by, reason }));
+    let case = proposal.case;
+    say(state, case, Event::MaintenanceApproved(Approved { request: Some(request), proposal, by, reason }), ctx);
 }
 
 fn decline(state: &mut State, request: DecisionRequestId, by: By, reason: String, ctx: &mut Ctx) {
     let Some(Question { proposal, .. }) = settle(state, &request, ctx) else { return };
-    ctx.emit(Event::MaintenanceDeclined(Declined { request, proposal, by, reason }));
+    let case = proposal.case;
+    say(state, case, Event::MaintenanceDeclined(Declined { request, proposal, by, reason }), ctx);
 }
 
 /// Ends a question; its case stays decided until it closes.
 fn settle(state: &mut State, request: &DecisionRequestId, ctx: &mut Ctx) -> Option<Question> {
     let question = withdraw(state, request, ctx)?;
     if let Some(case) = question.proposal.case {
-        state.cases.insert(case, None);
+        state.cases.insert(case, Standing::Decided(question.proposal.clone()));
     }
     Some(question)
 }
@@ -670,7 +784,7 @@ mod tests {
         let mut bench = bench(settings());
         approved(&bench.feed(predicted(remaining(3.0), 0.95)).await);
         assert_eq!(bench.feed(predicted(remaining(3.0), 0.95)).await, [], "it is decided");
-        let called_off = domain::work_order::Cancelled {
+        let called_off = Cancelled {
             work_order: domain::WorkOrderId(Uuid::from_u128(1)),
             case: Some(case()),
             asset: "pump-1".into(),
@@ -678,6 +792,75 @@ mod tests {
             reason: "the wrong pump".to_owned(),
         };
         assert_eq!(bench.feed(Event::WorkOrderCancelled(called_off)).await, []);
-        approved(&bench.feed(predicted(remaining(3.0), 0.95)).await);
+        // A person is asked at once, whatever would follow by itself,
+        let question = required(&bench.advance(bench.now()).await);
+        assert_eq!(question.reason, "its work was called off by shift: the wrong pump");
+        assert_eq!(bench.feed(predicted(remaining(3.0), 0.95)).await, [], "a person has called it off");
+        let said = bench.advance(question.deadline).await;
+        assert!(matches!(&said[..], [Event::DecisionExpired(_), Event::DecisionRequired(_)]), "{said:?}");
+        // and their answer counts.
+        let again = approved(&bench.feed(answer(&question.request, "approve")).await);
+        assert_eq!(again.request, Some(question.request));
+    }
+
+    /// What a node with other settings asked, as its log has it.
+    async fn asked_elsewhere(prediction: Event) -> (Event, Required) {
+        let mut elsewhere = bench(Settings { high_confidence: 1.0, ..settings() });
+        let asked = required(&elsewhere.feed(prediction).await);
+        (Event::DecisionRequired(asked.clone()), asked)
+    }
+
+    #[tokio::test]
+    async fn a_question_that_stands_in_the_log_is_open_even_if_nobody_would_be_asked_today() {
+        // Given a log in which a person was asked, read with settings under which none would be,
+        let prediction = || predicted(remaining(20.0), 0.95);
+        let (in_log, question) = asked_elsewhere(prediction()).await;
+        let mut bench = bench(settings());
+        approved(&bench.feed(prediction()).await);
+        assert_eq!(bench.feed(in_log).await, []);
+        // and in which the next prognosis settled nothing either,
+        approved(&bench.feed(prediction()).await);
+        // then the answer is carried out, once.
+        let said = approved(&bench.feed(answer(&question.request, "approve")).await);
+        assert_eq!((said.request, said.proposal), (Some(question.request.clone()), question.proposal));
+        assert_eq!(bench.feed(answer(&question.request, "approve")).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_stands_in_the_log_expires_when_it_said_so() {
+        let prediction = || predicted(remaining(20.0), 0.95);
+        let (in_log, question) = asked_elsewhere(prediction()).await;
+        let mut bench = bench(Settings { deadline_hours: 1.0, ..settings() });
+        bench.feed(prediction()).await;
+        bench.feed(in_log).await;
+        bench.advance(question.deadline).await;
+        let due = Event::TimerDue { agent: HumanDecision::NAME.to_owned(), key: question.request.to_string() };
+        let said = bench.feed(due).await;
+        assert!(matches!(&said[..], [Event::DecisionExpired(_), Event::DecisionRequired(_)]), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_log_as_approved_is_so_even_if_a_person_would_be_asked_today() {
+        let mut bench = bench(Settings { high_confidence: 1.0, ..settings() });
+        let prediction = || predicted(remaining(20.0), 0.95);
+        let not_asked = required(&bench.feed(prediction()).await);
+        let proposal = not_asked.proposal;
+        let in_log = Approved { request: None, proposal, by: By::Policy, reason: String::new() };
+        assert_eq!(bench.feed(Event::MaintenanceApproved(in_log)).await, []);
+        assert_eq!(bench.feed(prediction()).await, []);
+        assert_eq!(bench.feed(answer(&not_asked.request, "approve")).await, [], "nobody was asked");
+    }
+
+    #[tokio::test]
+    async fn a_word_that_is_heard_late_does_not_undo_what_was_said_since() {
+        let mut bench = bench(settings());
+        let told = bench.feed_said(predicted(remaining(20.0), 0.5)).await;
+        let question = required(&[told[0].event.clone()]);
+        let settled = bench.feed_said(answer(&question.request, "approve")).await;
+        // It hears the question after it was answered, and then its own approval.
+        for word in told.into_iter().chain(settled) {
+            assert_eq!(bench.hear(word).await, []);
+            assert_eq!(bench.feed(answer(&question.request, "approve")).await, [], "it is approved once");
+        }
     }
 }

@@ -84,6 +84,18 @@ impl<A: Agent> Bench<A> {
         }
     }
 
+    /// Feeds what the agent said before, under the id that it said it with; gives what it says to that.
+    ///
+    /// # Panics
+    ///
+    /// When the agent fails, or says something else after a crash.
+    pub async fn hear(&mut self, said: NewEvent) -> Vec<Event> {
+        match self.feed_as(said.id, said.event).await {
+            Ok(said) => said.into_iter().map(|new| new.event).collect(),
+            Err(failure) => panic!("{} failed: {failure}", A::NAME),
+        }
+    }
+
     /// Feeds one event that the agent may fail at.
     ///
     /// # Errors
@@ -94,10 +106,15 @@ impl<A: Agent> Bench<A> {
     ///
     /// When the agent says something else after a crash.
     pub async fn try_feed(&mut self, event: Event) -> Result<Vec<NewEvent>, Failure> {
+        let id = self.next_event();
+        self.feed_as(id, event).await
+    }
+
+    async fn feed_as(&mut self, id: EventId, event: Event) -> Result<Vec<NewEvent>, Failure> {
         self.seq += 1;
         let envelope = Envelope {
             seq: Seq(self.seq),
-            id: event_id(self.seq),
+            id,
             cause: None,
             correlation: self.correlation.clone(),
             at: self.now,
