@@ -13,7 +13,7 @@ mod watch;
 
 pub use watch::Watch;
 
-use crate::robust;
+use crate::{bounded, robust};
 use serde::{Deserialize, Serialize};
 
 /// Square of the statistic times n·m/(n+m) above which the p-value is below 1e-15, by Massart's bound 2·exp(−2x).
@@ -89,7 +89,8 @@ pub fn compare(baseline: &[f64], recent: &[f64]) -> Option<Comparison> {
     if baseline.len().min(recent.len()) < SAMPLE_MIN {
         return None;
     }
-    let (was, is) = (robust::sorted(baseline), robust::sorted(recent));
+    let sorted = |values: &[f64]| robust::sorted(values).into_iter().map(bounded).collect::<Vec<_>>();
+    let (was, is) = (sorted(baseline), sorted(recent));
     let (ks_statistic, shape) = kolmogorov_smirnov(&was, &is)?;
     let (level, spread) = ranks::p_values(&was, &is);
     let p_values = [level, spread, shape].into_iter().zip(SHARES).map(|(p_value, share)| p_value / share);
@@ -140,7 +141,7 @@ pub fn psi(baseline: &[f64], recent: &[f64], n_bins: usize) -> Option<f64> {
 /// Shift of the median from `baseline` to `recent`, in robust standard deviations of the baseline, within ±1000.
 ///
 /// `None` for fewer than two baseline values or an empty recent sample.
-pub fn effect_size(baseline: &[f64], recent: &[f64]) -> Option<f64> {
+fn effect_size(baseline: &[f64], recent: &[f64]) -> Option<f64> {
     let shift = robust::median(recent)? - robust::median(baseline)?;
     let spread = robust::robust_sd(baseline)?;
     Some(if shift == 0.0 { 0.0 } else { (shift / spread).clamp(-EFFECT_MAX, EFFECT_MAX) })
@@ -150,7 +151,7 @@ pub fn effect_size(baseline: &[f64], recent: &[f64]) -> Option<f64> {
 ///
 /// Where one of them has no such width, because it mostly repeats a value, the standard deviations are compared. `None`
 /// for fewer than two values on either side.
-pub fn spread_ratio(baseline: &[f64], recent: &[f64]) -> Option<f64> {
+fn spread_ratio(baseline: &[f64], recent: &[f64]) -> Option<f64> {
     if baseline.len().min(recent.len()) < 2 {
         return None;
     }
@@ -287,9 +288,24 @@ pub fn wasserstein(one: &[f64], other: &[f64]) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     use proptest::prelude::*;
+
+    /// Any finite value: ordinary ones, those of any size, and the largest there are.
+    pub(crate) fn finite() -> impl Strategy<Value = f64> {
+        let any_size = POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO;
+        prop_oneof![-50.0..50.0, any_size, largest()]
+    }
+
+    fn largest() -> impl Strategy<Value = f64> {
+        prop::sample::select(vec![f64::MIN, f64::MAX])
+    }
+
+    fn sample() -> impl Strategy<Value = Vec<f64>> {
+        prop_oneof![prop::collection::vec(finite(), 8..40), prop::collection::vec(largest(), 8..40)]
+    }
 
     const SETTINGS: Settings =
         Settings { p_value_max: 0.001, effect_size_min: 0.5, spread_ratio_min: 1.41, psi_min: 0.25 };
@@ -415,6 +431,14 @@ mod tests {
             let back = kolmogorov_smirnov(&other, &one).unwrap();
             prop_assert!((there.0 - back.0).abs() < 1e-12 && (there.1 - back.1).abs() < 1e-9);
             prop_assert!((0.0..=1.0).contains(&there.1));
+        }
+
+        #[test]
+        fn whatever_finite_values_come_a_comparison_is_finite(baseline in sample(), recent in sample()) {
+            let Comparison { ks_statistic, p_value, psi, psi_by_chance, effect_size, spread_ratio } =
+                compare(&baseline, &recent).unwrap();
+            let said = [ks_statistic, p_value, psi, psi_by_chance, effect_size, spread_ratio];
+            prop_assert!(said.iter().all(|number| number.is_finite()), "{:?}", said);
         }
 
         #[test]

@@ -17,6 +17,7 @@ mod rows;
 
 pub use rows::Rows;
 
+use crate::bounded;
 use fit::Fit;
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +132,7 @@ impl Detector {
         let short_gain = 2.0 / (f64::from(settings.window_rows) + 1.0);
         let slow_gain = 1.0 / f64::from(settings.reference_rows);
         for (channel, value) in self.channels.iter_mut().zip(row) {
-            channel.take(*value, short_gain, slow_gain);
+            channel.take(bounded(*value), short_gain, slow_gain);
         }
         let deviations: Vec<f64> = self.channels.iter().map(|channel| channel.deviation(settings)).collect();
         let mut verdict = Verdict { score: 0.0, abnormal: false, driver: 0, evidence: 0.0 };
@@ -210,7 +211,8 @@ impl Detector {
         }
         self.n_clean = self.n_clean.saturating_add(1);
         if FILL_WINDOWS * settings.window_rows < self.n_clean && self.n_clean.is_multiple_of(self.stride) {
-            self.gathered.extend(deviations.iter().map(|deviation| *deviation as f32));
+            // What is beyond the smaller kind of number is its largest, not infinite.
+            self.gathered.extend(deviations.iter().map(|deviation| (*deviation as f32).clamp(f32::MIN, f32::MAX)));
         }
         if self.n_clean == self.next_fit.max(settings.fit_rows) {
             self.fit = Fit::new(&self.gathered, self.channels.len());
@@ -288,6 +290,8 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::tests::finite;
+    use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg32;
 
@@ -399,6 +403,24 @@ mod tests {
             .max_by(|one, other| one.score.total_cmp(&other.score))
             .unwrap();
         assert!(1.0 < strongest.score && strongest.evidence < 0.3 * strongest.score, "{strongest:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_finite_values_come_all_that_is_said_is_finite(
+            rows in prop::collection::vec((finite(), finite()), 60..120),
+        ) {
+            let settings = Settings { fit_rows: 20, window_rows: 4, reference_rows: 20, ..SETTINGS };
+            let mut detector = Detector::new(2);
+            for (one, other) in rows {
+                let verdict = detector.observe(&settings, &[one, other], true);
+                let said = [verdict.score, verdict.evidence].into_iter();
+                let expected = (0..2).filter_map(|idx| detector.expected(&settings, idx));
+                let said = said.chain(expected.flat_map(<[f64; 2]>::from)).chain(detector.contributions(&settings));
+                prop_assert!(said.clone().all(f64::is_finite), "{:?}", said.collect::<Vec<_>>());
+                prop_assert!(detector.gathered.iter().all(|deviation| deviation.is_finite()));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! believed late and never given up: while there is doubt there are none. Whoever calls decides what may be learnt from;
 //! a level that is a fault must not be.
 
+use crate::bounded;
 use serde::{Deserialize, Serialize};
 
 /// Values in a row that make a stay.
@@ -78,6 +79,7 @@ pub struct Levels {
 impl Levels {
     /// Takes the next value, and learns from it if `learn` allows it. Tells the place once there are levels.
     pub fn take(&mut self, value: f64, learn: bool) -> Option<Place> {
+        let value = bounded(value);
         if learn {
             self.learn(value);
         }

@@ -23,3 +23,11 @@ pub mod shapley;
 pub mod stream;
 pub mod support_vectors;
 pub mod trees;
+
+/// Larger values are taken as this, so that their squares and the sums of those stay finite.
+const VALUE_MAX: f64 = 1e100;
+
+/// A finite `value`, no farther from zero than can be reckoned with.
+fn bounded(value: f64) -> f64 {
+    value.clamp(-VALUE_MAX, VALUE_MAX)
+}

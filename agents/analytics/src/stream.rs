@@ -15,6 +15,7 @@ mod season;
 
 pub use baseline::Baseline;
 
+use crate::bounded;
 use gauge::{Gauge, Limits};
 use novelty::Novelty;
 use pattern::Pattern;
@@ -24,8 +25,6 @@ use serde::{Deserialize, Serialize};
 
 /// Largest score that is told apart: beyond, all is equally impossible.
 const SCORE_MAX: f64 = 1_000.0;
-/// Larger readings are taken as this, so that squares stay finite.
-const VALUE_MAX: f64 = 1e100;
 /// Span of the averages over the forest's scores and over the deviations from the rhythm.
 const SMOOTH: u32 = SPANS[1];
 /// Share of the record's margin that a forest's score gets: it is bounded, so it has no tail to guard against.
@@ -194,7 +193,7 @@ impl Detector {
         if self.limits_stale {
             self.refresh_limits(settings);
         }
-        let value = value.clamp(-VALUE_MAX, VALUE_MAX);
+        let value = bounded(value);
         let mut scores = no_scores();
         if self.recent.last_at.is_some_and(|last| at <= last) {
             scores[0].1 = self.level[0].score(value);

@@ -5,7 +5,7 @@
 
 use super::adwin::Adwin;
 use super::page_hinkley::{PageHinkley, Settings};
-use crate::robust;
+use crate::{bounded, robust};
 use serde::{Deserialize, Serialize};
 
 /// Deviations are cut off here, in robust standard deviations: one wild reading is no change.
@@ -38,10 +38,11 @@ impl Watch {
     /// Begins after `baseline`, oldest first, to look out for shifts of `shift_min` of its robust standard deviations.
     /// `None` for fewer than two values.
     pub fn of(baseline: &[f64], shift_min: f64) -> Option<Self> {
-        let (centre, scale) = (robust::median(baseline)?, robust::robust_sd(baseline)?);
+        let baseline: Vec<f64> = baseline.iter().copied().map(bounded).collect();
+        let (centre, scale) = (robust::median(&baseline)?, robust::robust_sd(&baseline)?);
         let mut watch = Self { centre, scale, level: PageHinkley::default(), spread: Adwin::default(), since: None };
         for value in baseline {
-            watch.take(shift_min, *value);
+            watch.take(shift_min, value);
         }
         watch.restart();
         Some(watch)
@@ -68,7 +69,7 @@ impl Watch {
     }
 
     fn deviation(&self, value: f64) -> f64 {
-        let off = value - self.centre;
+        let off = bounded(value) - self.centre;
         // Any step off a constant is a large one.
         let deviation = if off == 0.0 { 0.0 } else { off / self.scale };
         deviation.clamp(-DEVIATION_MAX, DEVIATION_MAX)
@@ -117,6 +118,14 @@ mod tests {
     fn a_steady_sensor_is_called_rarely() {
         let early = (0..100).filter(|seed| called(*seed, |value| value).is_some_and(|(after, _)| after <= 336)).count();
         assert!(early <= 45, "{early} of 100 in a week");
+    }
+
+    #[test]
+    fn a_baseline_of_the_largest_values_leaves_numbers_to_reckon_with() {
+        let wild: Vec<f64> = (0..100).map(|idx| if idx % 2 == 0 { f64::MAX } else { f64::MIN }).collect();
+        let watch = Watch::of(&wild, SHIFT_MIN).expect("there are values");
+        let deviations = [f64::MIN, 0.0, f64::MAX].map(|value| watch.deviation(value));
+        assert!(deviations[0] < -0.5 && deviations[1] == 0.0 && 0.5 < deviations[2], "{deviations:?}");
     }
 
     #[test]
