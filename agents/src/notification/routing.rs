@@ -94,7 +94,9 @@ impl Notification {
             subject: format!("Messages held back: {}", held.count()),
             body: held.text(),
         };
-        self.tell(state, &[recipient.to_owned()], &notice, ctx);
+        // What was held back is told for the first time, so nothing that was told before makes a repeat of it.
+        inbox.receive(recipient, &notice, ctx);
+        self.send_out(state, &[recipient], &notice, ctx);
     }
 
     /// Tells each of `recipients`, unless they got it just now; who has too many already is told later.
@@ -104,7 +106,7 @@ impl Notification {
             inbox.forget_before(now - HOUR);
             !inbox.got.is_empty() || inbox.held.is_some()
         });
-        let Notice { priority, subject, body, .. } = notice;
+        let Notice { priority, subject, .. } = notice;
         let line = self.line(state, now, *priority, subject);
         let mut heard = Vec::new();
         for recipient in recipients {
@@ -121,19 +123,8 @@ impl Notification {
                 inbox.held.get_or_insert_default().add(line.clone(), *priority);
                 continue;
             }
-            inbox.got.push_back((now, notice.key()));
+            inbox.receive(recipient, notice, ctx);
             heard.push(recipient.as_str());
-            let notification = NotificationId(ctx.id());
-            let channel = Channel::Console;
-            ctx.emit(Event::NotificationRequested(Requested {
-                notification,
-                channel,
-                recipient: recipient.clone(),
-                priority: *priority,
-                subject: subject.clone(),
-                body: body.trim().to_owned(),
-            }));
-            ctx.emit(Event::NotificationSent(Sent { notification, channel, tries: Vec::new() }));
         }
         self.send_out(state, &heard, notice, ctx);
     }
@@ -174,6 +165,22 @@ impl Notification {
 }
 
 impl Inbox {
+    /// Takes `notice` in, on the console.
+    fn receive(&mut self, recipient: &str, notice: &Notice, ctx: &mut Ctx) {
+        self.got.push_back((ctx.now(), notice.key()));
+        let notification = NotificationId(ctx.id());
+        let channel = Channel::Console;
+        ctx.emit(Event::NotificationRequested(Requested {
+            notification,
+            channel,
+            recipient: recipient.to_owned(),
+            priority: notice.priority,
+            subject: notice.subject.clone(),
+            body: notice.body.trim().to_owned(),
+        }));
+        ctx.emit(Event::NotificationSent(Sent { notification, channel, tries: Vec::new() }));
+    }
+
     fn forget_before(&mut self, limit: Timestamp) {
         while self.got.front().is_some_and(|(at, _)| *at <= limit) {
             self.got.pop_front();

@@ -219,6 +219,24 @@ async fn a_flood_is_held_back_counted_and_told() {
 }
 
 #[tokio::test]
+async fn what_was_held_back_is_told_however_soon_after_the_last_time() {
+    // Given a recipient who got two messages, a minute apart, and from whom a third was held back,
+    let mut bench = bench_with(Settings { per_hour_max: 2, ..settings() }, false).await;
+    bench.feed(opened(1, Priority::Low)).await;
+    bench.advance(after(&bench, 1)).await;
+    bench.feed(opened(2, Priority::Low)).await;
+    bench.feed(opened(3, Priority::Low)).await;
+    let first = bench.advance(after(&bench, 59)).await;
+    assert!(body(&first).ends_with("Case opened: abnormal_pump on pump-3"), "{first:?}");
+    // when a fourth is held back at once,
+    assert_eq!(bench.feed(opened(4, Priority::Low)).await, []);
+    // then it is told as soon as there is room, though as many were told a minute ago.
+    let second = bench.advance(after(&bench, 1)).await;
+    assert_eq!(sent(&second), sent(&first));
+    assert!(body(&second).ends_with("Case opened: abnormal_pump on pump-4"), "{second:?}");
+}
+
+#[tokio::test]
 async fn a_question_is_repeated_until_it_is_answered() {
     let mut bench = bench().await;
     bench.feed(opened(1, Priority::Low)).await;
