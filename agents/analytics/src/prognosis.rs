@@ -3,6 +3,7 @@
 //! Fits where the recent trend began, and how steep it is, and gives the time of the first passage as an interval. Says
 //! so when there is no trend or too little history; it never invents a date. Knows no failure mode: one value, one limit.
 
+use crate::bounded;
 use crate::robust::{self, Line};
 use linfa::{
     Dataset,
@@ -140,10 +141,11 @@ pub fn outlook(history: &[(f64, f64)], limit: Option<Limit>, settings: &Settings
 /// `clean` holds readings from before the trend, `side` the side the trend moves to. `None` when there are fewer than
 /// eight readings or they do not vary, since then there is nothing to measure a distance in.
 pub fn derive_limit(clean: &[f64], side: Side) -> Option<Limit> {
-    let spread = robust::robust_sd(clean).filter(|spread| SEGMENT_MIN <= clean.len() && 0.0 < *spread)?;
+    let clean: Vec<f64> = clean.iter().copied().map(bounded).collect();
+    let spread = robust::robust_sd(&clean).filter(|spread| SEGMENT_MIN <= clean.len() && 0.0 < *spread)?;
     let (sign, word) = if side == Side::Above { (1.0, "above") } else { (-1.0, "below") };
     Some(Limit {
-        value: robust::median(clean)? + sign * DERIVED_SDS * spread,
+        value: robust::median(&clean)? + sign * DERIVED_SDS * spread,
         side,
         source: format!("derived: {DERIVED_SDS} robust standard deviations {word} the median of the clean history"),
     })
@@ -154,7 +156,7 @@ fn blocks(history: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let end = history.last().map_or(0.0, |point| point.0);
     let block = |points: &[(f64, f64)]| {
         let middle = points.iter().map(|point| (point.0 - end) / SECONDS_PER_HOUR).sum::<f64>() / points.len() as f64;
-        robust::median(&points.iter().map(|point| point.1).collect::<Vec<_>>()).map(|value| (middle, value))
+        robust::median(&points.iter().map(|point| bounded(point.1)).collect::<Vec<_>>()).map(|value| (middle, value))
     };
     history.chunks(history.len().div_ceil(BLOCKS_MAX)).filter_map(block).collect()
 }
@@ -234,6 +236,7 @@ impl Trend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::tests::finite;
     use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg32;
@@ -311,6 +314,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_finite_values_come_all_that_is_said_is_finite(
+            values in prop::collection::vec(finite(), 30..60), above: bool, declared in prop::option::of(finite()),
+        ) {
+            let side = if above { Side::Above } else { Side::Below };
+            let derived = derive_limit(&values, side);
+            prop_assert!(derived.is_none_or(|limit| limit.value.is_finite()));
+            let history: Vec<_> = values.iter().enumerate().map(|(idx, value)| (600.0 * idx as f64, *value)).collect();
+            let settings = Settings { significance_min: 0.0, ..SETTINGS };
+            let answer = outlook(&history, declared.and_then(|value| limit(value, side)), &settings);
+            if let Outlook::Remaining { p10_hours, p50_hours, p90_hours, confidence } = answer {
+                let said = [p10_hours, p50_hours, p90_hours, confidence];
+                prop_assert!(said.iter().all(|number| number.is_finite()), "{:?}", said);
+            }
+        }
+
         #[test]
         fn quantiles_are_in_order_and_a_nearer_limit_is_reached_sooner(
             seed: u64, per_hour in 0.05..2.0f64, distance in 5.0..100.0f64,
