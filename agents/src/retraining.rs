@@ -148,15 +148,12 @@ impl Agent for Retraining {
             }
             Message::Failed(failed) => ended(state, &failed.sensor, ctx),
             Message::Due(key) if key == OVERDUE => state.running = None,
-            Message::Due(key) if key.starts_with("shadow/") => {
-                let sensor = SensorId::from(key.trim_start_matches("shadow/"));
-                if let Some(Shadow { model, n_readings, .. }) = state.shadows.remove(&sensor) {
-                    let (hours, wanted) = (self.settings.shadow_hours, self.settings.shadow_readings);
-                    let reason =
-                        format!("only {n_readings} of {wanted} live readings to compare on within {hours} hours");
-                    ctx.emit(Event::ModelRejected(Refused { model, sensor, reason }));
-                }
-            }
+            // The id may hold a slash of its own.
+            Message::Due(key) => match key.split_once('/') {
+                Some(("shadow", sensor)) => self.leave_shadow(state, sensor.into(), ctx),
+                Some(("sensor", sensor)) => state.waiting.extend(state.cooling.remove(&SensorId::from(sensor))),
+                _ => {}
+            },
             Message::Accepted(accepted) => {
                 if !state.shadows.is_empty() {
                     for reading in ctx.readings(&accepted).await?.iter() {
@@ -176,10 +173,6 @@ impl Agent for Retraining {
                     let reason = "another version was put in use while it was in the shadow".to_owned();
                     ctx.emit(Event::ModelRejected(Refused { model: other.model, sensor, reason }));
                 }
-            }
-            Message::Due(key) => {
-                let cooled = key.strip_prefix("sensor/").and_then(|id| state.cooling.remove(&SensorId::from(id)));
-                state.waiting.extend(cooled);
             }
         }
         self.begin_next(state, ctx);
@@ -295,6 +288,15 @@ impl Retraining {
                 Event::ModelRejected(Refused { model, sensor, reason: format!("it cannot be kept: {error}") })
             }
         });
+    }
+
+    /// The challenger's time is over.
+    fn leave_shadow(&self, state: &mut State, sensor: SensorId, ctx: &mut Ctx) {
+        if let Some(Shadow { model, n_readings, .. }) = state.shadows.remove(&sensor) {
+            let (hours, wanted) = (self.settings.shadow_hours, self.settings.shadow_readings);
+            let reason = format!("only {n_readings} of {wanted} live readings to compare on within {hours} hours");
+            ctx.emit(Event::ModelRejected(Refused { model, sensor, reason }));
+        }
     }
 
     /// Whether the challenger wins by the margin, and the reason either way.
@@ -414,11 +416,14 @@ mod tests {
     #[tokio::test]
     async fn a_challenger_that_sees_too_little_or_is_overtaken_is_rejected() {
         let mut bench = bench();
-        bench.feed(challenger("a")).await;
         let hours = SignedDuration::from_hours(i64::from(settings().shadow_hours));
-        let over = bench.now() + hours;
-        let said = bench.advance(over).await;
-        assert_eq!(brief(&said), ["reject a"]);
+        // An id may look like a timer's key.
+        for sensor in ["a", "shadow/a"] {
+            bench.feed(challenger(sensor)).await;
+            let over = bench.now() + hours;
+            let said = bench.advance(over).await;
+            assert_eq!(brief(&said), [format!("reject {sensor}")]);
+        }
         bench.feed(challenger("a")).await;
         let other = Promoted {
             model: ModelId(Uuid::from_u128(7)),
