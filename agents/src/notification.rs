@@ -23,6 +23,7 @@ mod routing;
 mod tests;
 
 use anyhow::ensure;
+use aside::{sentence, sentences};
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
 use domain::case::{Opened, Priority, Unshelved, Updated};
 use domain::decision::{Expired, Proposal, Required};
@@ -321,7 +322,7 @@ impl Notification {
         let open = Open { name, priority, shelved_at: None, is_taken_up: false };
         state.cases.insert(opened.case, open);
         let seen_at = self.wall(state, opened.first_evidence_at);
-        let body = format!("{}First seen at {seen_at}.", aside::sentence(&opened.reason));
+        let body = format!("{}First seen at {seen_at}.", sentence(&opened.reason));
         let notice = Notice { about: opened.case.to_string(), priority, subject, body };
         self.tell(state, self.by_priority(priority), &notice, ctx);
         self.watch(opened.case, priority, ctx);
@@ -347,11 +348,11 @@ impl Notification {
     fn scheduled(&self, state: &mut State, scheduled: &Scheduled, ctx: &mut Ctx) {
         let Scheduled { work_order, proposal, technician, start_at, end_at, reason, violated, .. } = scheduled;
         let subject = format!("Work order at {}: {}", self.wall(state, *start_at), self.work(state, proposal));
-        let actions = proposal.recommended_actions.join(" ");
+        let actions = sentences(&proposal.recommended_actions);
         let late =
             if violated.iter().any(|constraint| constraint == "due_at") { " It comes after it was due." } else { "" };
-        let body =
-            format!("From {} to {}.{late} {actions} {reason}.", self.wall(state, *start_at), self.wall(state, *end_at));
+        let (from, to) = (self.wall(state, *start_at), self.wall(state, *end_at));
+        let body = format!("From {from} to {to}.{late} {actions}{}", sentence(reason));
         let mut recipients = vec![format!("technician_{technician}")];
         recipients.extend_from_slice(&self.settings.routes.booked);
         let notice = Notice { about: work_order.to_string(), priority: proposal.priority, subject, body };

@@ -67,6 +67,11 @@ pub(super) fn sentence(reason: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}. ", first.to_uppercase(), letters.as_str()))
 }
 
+/// Each of `texts` as a sentence before another one.
+pub(super) fn sentences(texts: &[String]) -> String {
+    texts.iter().map(|text| sentence(text)).collect()
+}
+
 fn counted(n_anomalies: u64) -> String {
     match n_anomalies {
         0 => "No anomaly".to_owned(),

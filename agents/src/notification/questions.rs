@@ -1,5 +1,6 @@
 //! Questions are repeated until they are answered.
 
+use super::aside::{sentence, sentences};
 use super::routing::Notice;
 use super::{Notification, State, is_shelved};
 use domain::case::Priority;
@@ -34,9 +35,10 @@ impl Notification {
             OnExpiry::Approve => "it is approved",
             OnExpiry::Decline => "it is declined",
         };
-        let actions = proposal.recommended_actions.join(" ");
         let body = format!(
-            "{reason}. {actions} Answer {} by {}, or {expiry}. Request {request}.",
+            "{}{}Answer {} by {}, or {expiry}. Request {request}.",
+            sentence(&reason),
+            sentences(&proposal.recommended_actions),
             options.join(", "),
             self.wall(state, deadline)
         );

@@ -81,7 +81,7 @@ fn proposal() -> Proposal {
         priority: Priority::High,
         due_at: None,
         confidence: 0.5,
-        recommended_actions: vec!["Check the seal.".to_owned()],
+        recommended_actions: vec!["Repair soon: one in ten fails by then".to_owned(), "check the seal.".to_owned()],
     }
 }
 
@@ -245,7 +245,7 @@ async fn a_question_is_repeated_until_it_is_answered() {
     assert_eq!(sent(&said), [("maintenance_supervisor".into(), subject.into(), Channel::Console)]);
     assert_eq!(
         body(&said),
-        "Confidence is low. Check the seal. Answer approve, reject by Fri 2026-01-02 08:00 -03, or it is asked again, more urgently. Request r1."
+        "Confidence is low. Repair soon: one in ten fails by then. Check the seal. Answer approve, reject by Fri 2026-01-02 08:00 -03, or it is asked again, more urgently. Request r1."
     );
     let fired_before = Event::TimerDue { agent: Notification::NAME.to_owned(), key: "repeat/r1".to_owned() };
     assert_eq!(bench.feed(fired_before).await, [], "a timer of an earlier question does not count");
@@ -298,7 +298,10 @@ async fn whoever_does_the_work_is_told() {
         }))
         .await;
     assert_eq!(recipients(&said), ["technician_tech_001", "maintenance_supervisor"]);
-    assert!(body(&said).contains("Mon 2026-01-05 08:00 -03") && body(&said).contains("after it was due"));
+    assert_eq!(
+        body(&said),
+        "From Mon 2026-01-05 08:00 -03 to Mon 2026-01-05 12:00 -03. It comes after it was due. Repair soon: one in ten fails by then. Check the seal. Ana is free."
+    );
 }
 
 #[tokio::test]
