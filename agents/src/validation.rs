@@ -2,7 +2,8 @@
 //!
 //! Takes in: `AnomalyDetected`; `MaintenanceScheduled`, `WorkOrderStarted`, `WorkOrderCancelled`,
 //! `MaintenanceCompleted` and `MaintenanceDeclined`; `CaseShelved` and `CaseUnshelved`; `AssetMaintenanceBegan` and
-//! `AssetMaintenanceEnded`; `SensorDeclared`; `FeedbackLearned` and `DetectorRated`; `CaseClosed`; its timers.
+//! `AssetMaintenanceEnded`; `SensorDeclared`; `FeedbackLearned` and `DetectorRated`; `CaseClosed`; what it
+//! said itself, `CaseOpened`, `CaseUpdated` and `AnomalyValidated` of a case; its timers.
 //! Emits: `AnomalyValidated` for each anomaly, `CaseOpened`, `CaseUpdated`, `CaseClosed`; when their time is over,
 //! `CaseUnshelved` and `AssetMaintenanceEnded`.
 //! Remembers: for each asset and failure mode the evidence under way, the open case and the last one that ended;
@@ -12,7 +13,8 @@
 //! Only what is *sustained* is evidence: no single reading opens a case, however far out it is, and none keeps one
 //! open. How much it takes follows from the false alarms that the operator tolerates and from the sensor's clean past.
 //! Stored readings are asked only about a reading that is not sustained, and can then move its verdict between "probably
-//! not real" and "may be": whether a case opens depends on the log alone, so that a replay decides the same.
+//! not real" and "may be": whether a case opens depends on the log alone, so that a replay decides the same. The log has
+//! the last word on cases: what was opened with other settings is open all the same.
 
 mod aside;
 mod episode;
@@ -29,7 +31,7 @@ use analytics::evidence;
 use aside::Window;
 use domain::anomaly::Anomaly;
 use domain::asset::{MaintenanceBegan, MaintenanceEnded};
-use domain::case::{Closed, FailureMode, Resolution, Shelved};
+use domain::case::{Closed, FailureMode, Opened, Priority, Resolution, Shelved};
 use domain::model::{DetectorRated, FeedbackLearned};
 use domain::reading::SensorType;
 use domain::{AssetId, CaseId, Event, SensorId, Timestamp, WorkOrderId, decision, work_order};
@@ -40,7 +42,7 @@ use persistence::History;
 use rules::{Feedback, Work};
 use runtime::{Agent, Ctx, Failure};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// `[agents.validation]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,6 +89,8 @@ pub struct State {
     episodes: BTreeMap<Place, Episode>,
     /// Where the open cases are.
     open: BTreeMap<CaseId, Place>,
+    /// Cases that it opened and has not heard of in the log yet, in that order.
+    unheard: VecDeque<CaseId>,
     /// Source time of each sensor's newest anomaly.
     abnormal_at: BTreeMap<AssetId, BTreeMap<SensorId, Timestamp>>,
     /// Each sensor's clean past.
@@ -117,6 +121,12 @@ pub enum Message {
     Completed(work_order::Completed),
     /// A person said that a case is nothing.
     Declined(Box<decision::Declined>),
+    /// A case was opened, by this agent.
+    Opened(Box<Opened>),
+    /// It became more urgent, as this agent said.
+    Updated(CaseId, Priority),
+    /// An anomaly of that source time was taken for evidence of it, by this agent.
+    Evidence(CaseId, Timestamp),
     /// A case ended; this agent's own word, or somebody else's.
     Closed(Closed),
     /// What alarms of a kind are worth.
@@ -154,7 +164,7 @@ pub enum Due {
 
 impl Agent for Validation {
     const NAME: &'static str = "validation";
-    const STATE_VERSION: u16 = 3;
+    const STATE_VERSION: u16 = 4;
     type Settings = Settings;
     type Deps = History;
     type State = State;
@@ -187,6 +197,11 @@ impl Agent for Validation {
             Event::MaintenanceScheduled(order) => Some(Message::Scheduled(Box::new(order.clone()))),
             Event::MaintenanceCompleted(completed) => Some(Message::Completed(completed.clone())),
             Event::MaintenanceDeclined(declined) => Some(Message::Declined(Box::new(declined.clone()))),
+            Event::CaseOpened(opened) => Some(Message::Opened(Box::new(opened.clone()))),
+            Event::CaseUpdated(updated) => Some(Message::Updated(updated.case, updated.priority)),
+            Event::AnomalyValidated(validated) => {
+                validated.case.map(|case| Message::Evidence(case, validated.anomaly.taken_at))
+            }
             Event::CaseClosed(closed) => Some(Message::Closed(closed.clone())),
             Event::FeedbackLearned(learned) => Some(Message::Learned(learned.clone())),
             Event::DetectorRated(rated) => Some(Message::Rated(rated.clone())),
@@ -214,6 +229,17 @@ impl Agent for Validation {
             Message::Declined(declined) => {
                 if let Some(case) = declined.proposal.case {
                     life::close(state, case, Resolution::Declined, declined.reason, ctx);
+                }
+            }
+            Message::Opened(opened) => life::opened(state, *opened, ctx.now()),
+            Message::Updated(case, priority) => {
+                if let Some(open) = life::open(state, case) {
+                    open.priority = open.priority.max(priority);
+                }
+            }
+            Message::Evidence(case, taken_at) => {
+                if let Some(open) = life::open(state, case) {
+                    open.hear(taken_at, ctx.now());
                 }
             }
             Message::Closed(closed) => {

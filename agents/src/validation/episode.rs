@@ -53,6 +53,15 @@ pub(super) struct Ended {
     pub(super) evidence_at: Timestamp,
 }
 
+impl Open {
+    /// Takes evidence of that source time, received at `now`.
+    pub(super) fn hear(&mut self, taken_at: Timestamp, now: Timestamp) {
+        self.begun_at = self.begun_at.min(taken_at);
+        self.evidence_at = self.evidence_at.max(taken_at);
+        self.heard_at = now;
+    }
+}
+
 impl Episode {
     /// The open case is over. What was held against the sensors is settled with it, and given back.
     pub(super) fn end(&mut self, resolution: Resolution, now: Timestamp) -> Vec<(SensorId, f64)> {

@@ -80,7 +80,9 @@ impl Validation {
             update = raise(episode, priority, &anomaly, confidence);
             let record = feedback.map(|feedback| feedback.record);
             let case = self.attach(episode, &anomaly, (mode, priority, record), ctx);
-            state.open.insert(case, place);
+            if state.open.insert(case, place).is_none() {
+                state.unheard.push_back(case);
+            }
             Some(case)
         } else {
             if episode.case.is_none()

@@ -37,9 +37,7 @@ impl Validation {
     ) -> CaseId {
         let now = ctx.now();
         if let Some(open) = &mut episode.case {
-            open.begun_at = open.begun_at.min(anomaly.taken_at);
-            open.evidence_at = open.evidence_at.max(anomaly.taken_at);
-            open.heard_at = now;
+            open.hear(anomaly.taken_at, now);
             return open.case;
         }
         let case = CaseId(ctx.id());
@@ -129,6 +127,40 @@ impl Validation {
             open.heard_at = ctx.now();
             ctx.wake_at(Due::Quiet(case).key(), ctx.now() + self.gap());
         }
+    }
+}
+
+/// A case that the log holds. What it holds was said, whatever would be said with the settings of now.
+pub(super) fn opened(state: &mut State, opened: Opened, now: Timestamp) {
+    let Opened { case, asset, failure_mode, priority, first_evidence_at, last_evidence_at, .. } = opened;
+    if let Some(idx) = state.unheard.iter().position(|own| *own == case) {
+        // The log holds cases in the order in which they were opened, so those before this one it does not hold.
+        let never_said: Vec<CaseId> = state.unheard.drain(..=idx).filter(|own| *own != case).collect();
+        never_said.into_iter().for_each(|own| unmake(state, own));
+        return;
+    }
+    let place = (asset, failure_mode);
+    if let Some(own) = state.episodes.get(&place).and_then(|episode| episode.case.as_ref()).map(|open| open.case) {
+        state.unheard.retain(|unheard| *unheard != own);
+        unmake(state, own);
+    }
+    let open = Open {
+        case,
+        priority,
+        begun_at: first_evidence_at,
+        evidence_at: last_evidence_at,
+        heard_at: now,
+        booked_until: None,
+        at_work: false,
+    };
+    state.episodes.entry(place.clone()).or_default().case = Some(open);
+    state.open.insert(case, place);
+}
+
+/// Forgets a case that never was.
+fn unmake(state: &mut State, case: CaseId) {
+    if let Some(episode) = state.open.remove(&case).and_then(|place| state.episodes.get_mut(&place)) {
+        episode.case = None;
     }
 }
 

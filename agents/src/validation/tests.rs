@@ -696,6 +696,79 @@ fn figures_have_four_digits_that_count() {
     }
 }
 
+/// What a node's log holds of `anomalies` and what was said of them, each after its cause.
+async fn log(settings: Settings, anomalies: impl IntoIterator<Item = Anomaly>) -> Vec<Event> {
+    let mut bench = Bench::<Validation>::start(settings, History::empty().await.expect("an empty history"));
+    let mut log = Vec::new();
+    for anomaly in anomalies {
+        let anomaly = Event::AnomalyDetected(anomaly);
+        log.push(anomaly.clone());
+        log.extend(bench.feed(anomaly).await);
+    }
+    log
+}
+
+/// A bench with `settings` that has handled `log`, and what it said.
+async fn replayed(settings: Settings, log: Vec<Event>) -> (Bench<Validation>, Vec<Event>) {
+    let mut bench = Bench::start(settings, History::empty().await.expect("an empty history"));
+    let mut said = Vec::new();
+    for event in log {
+        said.extend(bench.feed(event).await);
+    }
+    (bench, said)
+}
+
+#[tokio::test]
+async fn a_case_is_kept_by_a_replay_with_settings_that_would_not_open_it() {
+    // Given a case that opened at the usual confidence,
+    let log = log(settings(), run(0, 10)).await;
+    let case = opened(&log)[0].case;
+    // when its log is replayed with settings to which that is not enough,
+    let (mut bench, said) = replayed(Settings { credible_min: 0.95, ..settings() }, log).await;
+    assert_eq!(opened(&said).len(), 0);
+    // then what is enough is evidence of that case, and no other one opens,
+    let other = run(20, 20).into_iter().map(|anomaly| Anomaly { sensor: "sensor-2".into(), ..anomaly });
+    let both = run(20, 20).into_iter().zip(other).flat_map(|(one, other)| [one, other]);
+    let said = feed(&mut bench, both.map(|anomaly| Anomaly { score: 9.0, ..anomaly })).await;
+    assert!(opened(&said).is_empty(), "{said:?}");
+    assert!(validated(&said).iter().any(|validated| validated.case == Some(case)), "{said:?}");
+    // and it ends as it would have.
+    assert_eq!(closed(&bench.feed(completed(case, 60)).await), [(case, Resolution::Repaired)]);
+}
+
+#[tokio::test]
+async fn a_case_that_a_replay_would_open_but_the_log_does_not_hold_is_forgotten() {
+    // Given a log without a case, which a replay with other settings would open,
+    let log = log(Settings { credible_min: 0.95, ..settings() }, run(0, 10)).await;
+    assert_eq!(opened(&log).len(), 0);
+    let (mut bench, said) = replayed(settings(), log).await;
+    let never = opened(&said)[0].case;
+    // when the log holds a later case of another asset,
+    let elsewhere = run(20, 10).into_iter().map(|anomaly| Anomaly { asset: "pump-2".into(), ..anomaly });
+    let said = feed(&mut bench, elsewhere).await;
+    bench.feed(Event::CaseOpened(opened(&said)[0].clone())).await;
+    // then the first one opens for good.
+    let said = feed(&mut bench, run(40, 10)).await;
+    assert!(opened(&said).len() == 1 && opened(&said)[0].case != never, "{said:?}");
+}
+
+#[tokio::test]
+async fn what_it_said_long_ago_changes_nothing_when_it_is_heard() {
+    // Given a case that ended and one that followed it before the log told of either,
+    let (mut bench, first) = with_case().await;
+    let said = feed(&mut bench, run(9 + 24 * 60 + 1, 10)).await;
+    let second = opened(&said)[0].case;
+    // when it tells of the first,
+    for event in log(settings(), run(0, 10)).await {
+        if !matches!(event, Event::AnomalyDetected(_)) {
+            assert_eq!(bench.feed(event).await, []);
+        }
+    }
+    // then that one is over, and the second is open.
+    assert_eq!(bench.feed(completed(first, 2_000)).await, []);
+    assert_eq!(closed(&bench.feed(completed(second, 2_000)).await), [(second, Resolution::Repaired)]);
+}
+
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
     let history = History::empty().await.expect("an empty history");
