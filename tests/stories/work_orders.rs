@@ -219,7 +219,7 @@ async fn nothing_found_three_times_changes_what_is_said_the_fourth_time_and_why(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_is_called_off_is_free_for_another_and_its_case_says_so() {
+async fn an_order_that_is_called_off_is_free_for_another_and_its_case_is_asked_about_again() {
     let node = TestNode::start().await;
     let client = node.client();
     ingest(client, &calm("press", 600)).await;
@@ -234,9 +234,11 @@ async fn an_order_that_is_called_off_is_free_for_another_and_its_case_says_so() 
     let again = client.post(&format!("{order}/start"), &json!({})).await;
     assert_eq!(again.status, 409);
     assert!(again.detail().contains("cancelled"), "{}", again.body);
-    client.until_idle().await.unwrap();
-    let page = client.get(&format!("/api/v1/cases/{case}")).await.ok();
-    assert_eq!(page["state"], "open");
+    // Whether other work is wanted is asked of people, who are told why.
+    let asked = |page: &Value| (page["state"] == "decision_pending").then_some(());
+    client.until(&format!("/api/v1/cases/{case}"), asked).await.unwrap();
+    let pending = client.get("/api/v1/decisions/pending").await.ok().to_string();
+    assert!(pending.contains("called off") && pending.contains("the press is sold"), "{pending}");
     let unknown = client.post("/api/v1/work-orders/3f8c0a4e-7a4e-4a55-9d1e-0d5f3f3c1b11/start", &json!({})).await;
     assert_eq!(unknown.status, 404);
     node.stop().await;
