@@ -146,7 +146,11 @@ impl Reporting {
             return Ok(Generated { report, report_type, format, content, data_points, error, notice, from, to });
         }
         let figures = self.count(state, &report_type, from, to).await?;
-        let content = if format == "json" { figures.to_json() } else { figures.to_text(&report_type, from, to) };
+        let content = if format == "json" {
+            figures.to_json()
+        } else {
+            figures.to_text(&report_type, self.zone(state), (from, to))
+        };
         let Figures { data_points, notice, .. } = figures;
         let (error, from, to) = (None, None, None);
         Ok(Generated { report, report_type, format, content, data_points, error, notice, from, to })
@@ -187,6 +191,8 @@ impl Reporting {
 /// The figures of a report, in the order in which they are read.
 struct Figures {
     figures: Vec<(&'static str, Value)>,
+    /// The rows of those that are lists, in words.
+    lines: BTreeMap<&'static str, Vec<String>>,
     /// Why a figure is absent.
     notes: Vec<(&'static str, &'static str)>,
     data_points: u64,
@@ -196,7 +202,7 @@ struct Figures {
 
 impl Figures {
     fn of(data_points: u64) -> Self {
-        Self { figures: Vec::new(), notes: Vec::new(), data_points, notice: None }
+        Self { figures: Vec::new(), lines: BTreeMap::new(), notes: Vec::new(), data_points, notice: None }
     }
 
     fn put(&mut self, name: &'static str, value: impl Into<Value>) {
@@ -215,19 +221,37 @@ impl Figures {
         self.put_or(name, None::<Value>, note);
     }
 
+    /// A list: each row as an object and in words.
+    fn put_list(&mut self, name: &'static str, rows: impl Iterator<Item = (Value, String)>) {
+        let (rows, lines): (Vec<Value>, Vec<String>) = rows.unzip();
+        self.figures.push((name, rows.into()));
+        self.lines.insert(name, lines);
+    }
+
+    /// Counts, most frequent first.
+    fn put_counts<T: Serialize>(&mut self, name: &'static str, counts: &[Count<T>]) {
+        let row = |Count { of, count }: &Count<T>| {
+            let row = json!({ "of": of, "count": count });
+            let line = format!("{}: {count}", in_words(&row["of"]));
+            (row, line)
+        };
+        self.put_list(name, counts.iter().map(row));
+    }
+
     fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("numbers and texts can be written as JSON")
     }
 
-    fn to_text(&self, report_type: &str, from: Timestamp, to: Timestamp) -> String {
+    /// For people: instants by the clock on the wall, and a line for each row of a list.
+    fn to_text(&self, report_type: &str, time_zone: &TimeZone, (from, to): (Timestamp, Timestamp)) -> String {
+        let (from, to) = (wall(from, time_zone), wall(to, time_zone));
         let mut text = format!("{}\nFrom {from} to {to}\n\n", sentence(report_type));
         for (name, value) in self.figures.iter().filter(|(name, _)| *name != "time_range") {
-            let value = match value {
-                Value::Null => "-".to_owned(),
-                Value::String(value) => value.clone(),
-                value => value.to_string(),
-            };
-            text += &format!("{}: {value}\n", sentence(name));
+            match self.lines.get(name) {
+                Some(lines) if lines.is_empty() => text += &format!("{}: none\n", sentence(name)),
+                Some(lines) => text += &format!("{}:\n- {}\n", sentence(name), lines.join("\n- ")),
+                None => text += &format!("{}: {}\n", sentence(name), in_words(value)),
+            }
         }
         for (name, note) in &self.notes {
             text += &format!("\n{}: {note}", sentence(name));
@@ -247,6 +271,19 @@ impl Serialize for Figures {
         map.serialize_entry("notes", &notes)?;
         map.end()
     }
+}
+
+/// A number or a text as people read it.
+fn in_words(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(value) => value.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn wall(at: Timestamp, time_zone: &TimeZone) -> String {
+    at.to_zoned(time_zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
 }
 
 /// `some_name` as words.
@@ -281,10 +318,13 @@ fn anomaly_summary(
         (0 < judged).then(|| rounded(false_share)),
         "no anomaly was judged; it is the share that validation takes for false",
     );
-    figures.put("by_sensor_type", named(&counts.by_sensor_type));
-    figures.put("by_aspect", named(&counts.by_aspect));
-    figures.put("by_verdict", named(&counts.by_verdict));
-    figures.put("per_day", days.iter().map(|day| json!({ "day": date(day), "count": day.count })).collect::<Value>());
+    figures.put_counts("by_sensor_type", &counts.by_sensor_type);
+    figures.put_counts("by_aspect", &counts.by_aspect);
+    figures.put_counts("by_verdict", &counts.by_verdict);
+    let of_day = |day: &Count<Timestamp>| {
+        (json!({ "day": date(day), "count": day.count }), format!("{}: {}", date(day), day.count))
+    };
+    figures.put_list("per_day", days.iter().map(of_day));
     figures
 }
 
@@ -311,17 +351,15 @@ fn maintenance_overview(orders: &MaintenanceCounts, cases: &CaseCounts) -> Figur
     figures.put_null("equipment_uptime", "the hours that machines ran are not recorded");
     figures.put_or("avg_booking_delay_hours", orders.mean_booking_delay_hours.map(rounded), "no order was booked");
     let technicians = orders.by_technician.iter().map(|load| {
-        json!({
-            "technician_id": load.technician,
-            "orders": load.n_orders,
-            "booked_hours": rounded(load.booked_hours),
-        })
+        let (technician, orders, hours) = (&load.technician, load.n_orders, rounded(load.booked_hours));
+        let row = json!({ "technician_id": technician, "orders": orders, "booked_hours": hours });
+        (row, format!("{technician}: {orders} orders, {hours} hours"))
     });
-    figures.put("by_technician", technicians.collect::<Value>());
+    figures.put_list("by_technician", technicians);
     figures.put("cases_opened", cases.opened);
-    figures.put("cases_by_state", named(&cases.by_state));
-    figures.put("cases_by_priority", named(&cases.by_priority));
-    figures.put("cases_by_resolution", named(&cases.by_resolution));
+    figures.put_counts("cases_by_state", &cases.by_state);
+    figures.put_counts("cases_by_priority", &cases.by_priority);
+    figures.put_counts("cases_by_resolution", &cases.by_resolution);
     figures.put_or("avg_case_hours", cases.mean_open_hours.map(rounded), "no case of that time is closed");
     figures
 }
@@ -361,11 +399,6 @@ fn put_totals(figures: &mut Figures, counts: &SystemCounts) {
     figures.put("dead_letters", counts.n_dead_letters);
 }
 
-/// Counts as an object, most frequent first where the reader keeps the order.
-fn named<T: Serialize>(counts: &[Count<T>]) -> Value {
-    counts.iter().map(|count| json!({ "of": count.of, "count": count.count })).collect()
-}
-
 /// Four digits after the point, which is more than any of these figures is worth.
 fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
@@ -376,6 +409,7 @@ mod tests {
     use super::*;
     use domain::anomaly::Aspect;
     use domain::reading::SensorType;
+    use persistence::cases::State;
     use persistence::reports::Load;
     use runtime::bench::Bench;
 
@@ -484,10 +518,28 @@ mod tests {
 
     #[test]
     fn text_reads_like_json() {
-        let text =
-            system_health(&system()).to_text("system_health", at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
-        assert!(text.starts_with("System health\nFrom 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z\n\n"), "{text}");
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let time = (at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
+        let text = system_health(&system()).to_text("system_health", &berlin, time);
+        let begin = "System health\nFrom Thu 2026-01-01 01:00 CET to Fri 2026-01-02 01:00 CET\n\n";
+        assert!(text.starts_with(begin), "{text}");
         assert!(text.contains("\nActive sensors: 3\n") && text.contains("\nOverall system health: -\n"), "{text}");
+    }
+
+    #[test]
+    fn a_list_is_a_line_a_row_in_text() {
+        let cases = CaseCounts {
+            opened: 5,
+            by_state: vec![count(State::Open, 3), count(State::Closed, 2)],
+            by_priority: Vec::new(),
+            by_resolution: Vec::new(),
+            mean_open_hours: None,
+        };
+        let time = (at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"));
+        let text = maintenance_overview(&orders(), &cases).to_text("maintenance_overview", &TimeZone::UTC, time);
+        assert!(text.contains("\nBy technician:\n- tech_001: 4 orders, 8 hours\nCases opened: 5\n"), "{text}");
+        assert!(text.contains("\nCases by state:\n- open: 3\n- closed: 2\nCases by priority: none\n"), "{text}");
+        assert!(!text.contains(['[', '{']), "{text}");
     }
 
     async fn bench() -> Bench<Reporting> {

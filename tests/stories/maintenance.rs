@@ -86,10 +86,17 @@ async fn a_shift_handover_tells_what_happened_and_what_is_open() {
     let from: jiff::Timestamp = content["time_range"]["start"].as_str().unwrap().parse().unwrap();
     let to: jiff::Timestamp = content["time_range"]["end"].as_str().unwrap().parse().unwrap();
     assert_eq!(to.duration_since(from).as_hours(), 8, "one shift, when nobody says");
+    // As text it is for people: a line for each thing, without a bracket.
+    let wanted = json!({ "report_type": "shift_handover", "format": "text" });
+    let text = client.post("/api/v1/reports/generate", &wanted).await.ok();
+    let text = text["content"].as_str().unwrap();
+    assert!(text.contains("\nOpen cases list: none\n") && text.contains("\nOpen work orders list:\n- a by "), "{text}");
+    assert!(text.contains("\nAssets out of service:\n- press: overhaul\n") && !text.contains(['[', '{']), "{text}");
     // It can be read again.
     let kept = client.get("/api/v1/reports/late-shift").await.ok();
     assert_eq!((&kept["state"], &kept["content"]), (&json!("ready"), &report["content"]));
-    assert_eq!(client.get("/api/v1/reports").await.ok()[0]["id"], "late-shift");
+    let made = client.get("/api/v1/reports").await.ok();
+    assert!(made.as_array().unwrap().iter().any(|report| report["id"] == "late-shift"), "{made:#}");
     assert_eq!(client.get("/api/v1/reports/none").await.status, 404);
     // Another one does not take its place.
     let other = json!({ "report_type": "system_health", "report_id": "late-shift" });

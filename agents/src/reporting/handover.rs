@@ -1,6 +1,6 @@
 //! The shift handover: what happened in a shift, and what the next one takes over.
 
-use super::{Figures, named};
+use super::{Figures, wall};
 use domain::Timestamp;
 use domain::asset::{Shift, Technician};
 use jiff::ToSpan as _;
@@ -26,11 +26,12 @@ pub(super) async fn figures(
     let cases = reports::case_counts(history, from, to).await?;
     let open = StillOpen::read(history).await?;
     let mut figures = Figures::of(shift.n_readings + shift.n_anomalies + cases.opened + shift.n_orders_completed);
-    figures.notice = Some(notice(&shift, &cases, &open, |at| wall(at, time_zone), (from, to)));
+    let wall = |at| wall(at, time_zone);
+    figures.notice = Some(notice(&shift, &cases, &open, wall, (from, to)));
     figures.put("readings", shift.n_readings);
     figures.put("anomalies", shift.n_anomalies);
     figures.put("cases_opened", cases.opened);
-    figures.put("cases_opened_by_priority", named(&cases.by_priority));
+    figures.put_counts("cases_opened_by_priority", &cases.by_priority);
     figures.put("cases_closed", shift.n_cases_closed);
     figures.put("work_orders_started", shift.n_orders_started);
     figures.put("work_orders_completed", shift.n_orders_completed);
@@ -38,13 +39,14 @@ pub(super) async fn figures(
     figures.put("messages_not_delivered", shift.n_messages_failed);
     figures.put("dead_letters", shift.n_dead_letters);
     figures.put("open_cases", open.n_cases);
-    figures.put("open_cases_list", open.cases.iter().map(case).collect::<Value>());
+    figures.put_list("open_cases_list", open.cases.iter().map(|one| (case(one), case_line(one, wall))));
     figures.put("pending_decisions", open.n_questions);
-    figures.put("pending_decisions_list", open.questions.iter().map(question).collect::<Value>());
+    figures
+        .put_list("pending_decisions_list", open.questions.iter().map(|one| (question(one), question_line(one, wall))));
     figures.put("open_work_orders", open.n_orders);
-    figures.put("open_work_orders_list", open.orders.iter().map(order).collect::<Value>());
+    figures.put_list("open_work_orders_list", open.orders.iter().map(|one| (order(one), order_line(one, wall))));
     let asset = |asset: &assets::Asset| json!({ "asset": asset.id, "maintenance": asset.maintenance });
-    figures.put("assets_out_of_service", open.out_of_service.iter().map(asset).collect::<Value>());
+    figures.put_list("assets_out_of_service", open.out_of_service.iter().map(|one| (asset(one), asset_line(one))));
     Ok(figures)
 }
 
@@ -102,37 +104,38 @@ fn notice(
             lines.push(format!("- and {n_more} more, which the report or the lists have"));
         }
     };
-    let case = |case: &cases::Case| {
-        let seen = case.acknowledged.as_ref().map(|seen| format!(", seen by {}", seen.by));
-        let shelved = case.shelved.as_ref().map(|shelf| format!(", shelved until {}", wall(shelf.until)));
-        let (seen, shelved) = (seen.unwrap_or_default(), shelved.unwrap_or_default());
-        format!("{}: {} on {}{seen}{shelved}", case.priority.as_str(), case.failure_mode.0, case.asset)
-    };
-    part("Open cases", open.n_cases, open.cases.iter().map(case).collect());
-    let question = |waiting: &decisions::Request| {
-        let decisions::Request { proposal, deadline, .. } = waiting;
-        let what = proposal.maintenance_type.replace('_', " ");
-        format!("{}: {what} on {}, answer by {}", proposal.priority.as_str(), proposal.asset, wall(*deadline))
-    };
-    part("Questions that wait", open.n_questions, open.questions.iter().map(question).collect());
-    let order = |order: &work_orders::WorkOrder| {
-        let why = order.last_step.as_ref().and_then(|step| step.reason.as_deref());
-        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-        let (booked, state) = (&order.order, order.state.as_str().replace('_', " "));
-        format!("{} by {} at {}, {state}{why}", booked.proposal.asset, booked.technician, wall(booked.start_at))
-    };
-    part("Open work orders", open.n_orders, open.orders.iter().map(order).collect());
-    let out = |asset: &assets::Asset| {
-        let reason = asset.maintenance.as_ref().map_or_else(String::new, |out| format!(": {}", out.reason));
-        format!("{}{reason}", asset.name)
-    };
-    let out_of_service: Vec<String> = open.out_of_service.iter().map(out).collect();
+    part("Open cases", open.n_cases, open.cases.iter().map(|case| case_line(case, &wall)).collect());
+    let questions = open.questions.iter().map(|waiting| question_line(waiting, &wall));
+    part("Questions that wait", open.n_questions, questions.collect());
+    part("Open work orders", open.n_orders, open.orders.iter().map(|order| order_line(order, &wall)).collect());
+    let out_of_service: Vec<String> = open.out_of_service.iter().map(asset_line).collect();
     part("Assets out of service", out_of_service.len() as u64, out_of_service);
     lines.join("\n")
 }
 
-fn wall(at: Timestamp, time_zone: &TimeZone) -> String {
-    at.to_zoned(time_zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
+fn case_line(case: &cases::Case, wall: impl Fn(Timestamp) -> String) -> String {
+    let seen = case.acknowledged.as_ref().map(|seen| format!(", seen by {}", seen.by));
+    let shelved = case.shelved.as_ref().map(|shelf| format!(", shelved until {}", wall(shelf.until)));
+    let (seen, shelved) = (seen.unwrap_or_default(), shelved.unwrap_or_default());
+    format!("{}: {} on {}{seen}{shelved}", case.priority.as_str(), case.failure_mode.0, case.asset)
+}
+
+fn question_line(waiting: &decisions::Request, wall: impl Fn(Timestamp) -> String) -> String {
+    let decisions::Request { proposal, deadline, .. } = waiting;
+    let what = proposal.maintenance_type.replace('_', " ");
+    format!("{}: {what} on {}, answer by {}", proposal.priority.as_str(), proposal.asset, wall(*deadline))
+}
+
+fn order_line(order: &work_orders::WorkOrder, wall: impl Fn(Timestamp) -> String) -> String {
+    let why = order.last_step.as_ref().and_then(|step| step.reason.as_deref());
+    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+    let (booked, state) = (&order.order, order.state.as_str().replace('_', " "));
+    format!("{} by {} at {}, {state}{why}", booked.proposal.asset, booked.technician, wall(booked.start_at))
+}
+
+fn asset_line(asset: &assets::Asset) -> String {
+    let reason = asset.maintenance.as_ref().map_or_else(String::new, |out| format!(": {}", out.reason));
+    format!("{}{reason}", asset.name)
 }
 
 fn question(waiting: &decisions::Request) -> Value {
