@@ -3,6 +3,7 @@
 
 mod access;
 mod add_an_agent;
+mod approvals;
 mod aside;
 mod bad_input;
 mod canary;

@@ -4,7 +4,8 @@ use runtime::Clock;
 use serde_json::{Value, json};
 use tests::node::TestNode;
 
-fn wish(sensor: &str) -> Value {
+/// What a caller asks for outright.
+pub(crate) fn wish(sensor: &str) -> Value {
     json!({
         "sensor_id": sensor,
         "equipment_id": sensor,
