@@ -250,18 +250,23 @@ impl Rates {
         self.of(own, &who).await
     }
 
+    /// Takes one from the bucket of `peer`'s address, and begins its `lockout` when there is none left.
+    async fn of_or_lock_out(&self, buckets: &Buckets, lockout: &Lockout, peer: Option<Peer>) -> Result<(), ApiError> {
+        let who = address_of(peer);
+        let taken = self.of(buckets, &who).await;
+        if let Err(ApiError::TooMany(standing)) = &taken {
+            lockout.begin(who, standing.wait);
+        }
+        taken.map(|_| ())
+    }
+
     /// Takes a wrong key from `peer`.
     ///
     /// # Errors
     ///
     /// [`ApiError::TooMany`] when there were too many.
     pub(crate) async fn failed_login(&self, peer: Option<Peer>) -> Result<(), ApiError> {
-        let who = address_of(peer);
-        let taken = self.of(&self.0.failed_logins, &who).await;
-        if let Err(ApiError::TooMany(standing)) = &taken {
-            self.0.locked_out.begin(who, standing.wait);
-        }
-        taken.map(|_| ())
+        self.of_or_lock_out(&self.0.failed_logins, &self.0.locked_out, peer).await
     }
 
     /// Takes a refusal of a stranger at `peer`.
@@ -270,12 +275,7 @@ impl Rates {
     ///
     /// [`ApiError::TooMany`] when there were too many.
     pub(crate) async fn refused(&self, peer: Option<Peer>) -> Result<(), ApiError> {
-        let who = address_of(peer);
-        let taken = self.of(&self.0.strangers, &who).await;
-        if let Err(ApiError::TooMany(standing)) = &taken {
-            self.0.turned_away.begin(who, standing.wait);
-        }
-        taken.map(|_| ())
+        self.of_or_lock_out(&self.0.strangers, &self.0.turned_away, peer).await
     }
 
     /// Refuses `peer` while it has been refused too often. Nothing is taken: whoever turns out to be known costs those
